@@ -1,0 +1,51 @@
+"""What a user did that cannot work, said in one sentence, with the exit code of the command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake or a circumstance that the user can mend: what was given, what was expected, what to do.
+
+    The command line prints the message alone (never a traceback) and exits with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """The config asks for something that does not exist or does not fit together."""
+
+    exit_code = 2
+
+
+class InputError(UserError):
+    """A file, an image, a checkpoint or a table is not what it was said to be."""
+
+    exit_code = 3
+
+
+class UnreachableError(UserError):
+    """Something has to be fetched and cannot be: no network, or the server refuses."""
+
+    exit_code = 4
+
+
+class StorageError(UserError):
+    """A folder cannot be written: read-only, full, or held by another run."""
+
+    exit_code = 5
+
+
+def did_you_mean(given: str, allowed: Iterable[str], shown: int = 12) -> str:
+    """A closing clause for an error: the nearest valid name, else the names that are allowed.
+
+    >>> did_you_mean("spearmn", ["spearman", "corr"])
+    "did you mean 'spearman'? Allowed: corr, spearman"
+    """
+    names = sorted(set(allowed))
+    nearest = difflib.get_close_matches(given, names, n=1, cutoff=0.5)
+    listed = ", ".join(names[:shown]) + (f", ... ({len(names)} in all)" if len(names) > shown else "")
+    return (f"did you mean {nearest[0]!r}? " if nearest else "") + f"Allowed: {listed or 'none'}"

@@ -1,0 +1,134 @@
+"""Artefacts on disk, named by the hash of what they were made from.
+
+Layout, under one root (the cache folder):
+
+    <root>/<stage>/<digest>/            a finished artefact: its files and artefact.json
+    <root>/.partial/<stage>-<digest>/   one that is being made, or whose maker was killed
+    <root>/.locks/<stage>-<digest>      held while it is being made; the system frees it with its process
+
+An artefact appears under its name only when it is complete, by one rename. Two runs that want the same
+one never write the same file: the second waits for the lock, then finds the artefact made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from filelock import FileLock
+
+from bridge.errors import StorageError
+
+RECORD = "artefact.json"
+
+
+def cache_folder() -> Path:
+    """`$VENTRAL_CACHE`, else the user's cache folder for this program. Nothing is created."""
+    given = os.environ.get("VENTRAL_CACHE")
+    return Path(given).expanduser() if given else Path(platformdirs.user_cache_dir("ventral-bridge"))
+
+
+def digest(inputs: Any) -> str:
+    """The first 20 hex digits of the sha256 of `inputs` as canonical JSON.
+
+    Raises TypeError for values that JSON cannot express: a hash over `repr` would not be stable.
+    """
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_atomically(path: Path, data: bytes | str) -> None:
+    """Write a file so that a reader sees the old content or the new, never a part.
+
+    Raises StorageError when the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise cannot_write(path.parent, error) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> StorageError:
+    """The one sentence for a folder that cannot be written."""
+    return StorageError(
+        f"Cannot write to {folder} ({error.strerror or error}); give a folder that is writable and has space, "
+        "with --out for the results or VENTRAL_CACHE for the cache."
+    )
+
+
+class Store:
+    """Content-addressed artefacts under one root folder."""
+
+    def __init__(self, root: Path | None = None):
+        self.root = root or cache_folder()
+
+    def path(self, stage: str, inputs: Mapping[str, Any]) -> Path:
+        """Where the artefact of `stage` made from `inputs` stands or will stand."""
+        return self.root / stage / digest(inputs)
+
+    def has(self, stage: str, inputs: Mapping[str, Any]) -> bool:
+        """Whether that artefact is complete."""
+        return (self.path(stage, inputs) / RECORD).is_file()
+
+    def obtain(
+        self,
+        stage: str,
+        inputs: Mapping[str, Any],
+        build: Callable[[Path], None],
+        *,
+        resumable: bool = False,
+    ) -> Path:
+        """The folder of an artefact, made now by `build(folder)` if it is not there.
+
+        `inputs` is everything that the content depends on, as JSON values; it is kept beside the artefact.
+        With `resumable`, what a killed `build` left in its folder is handed to the next one; otherwise
+        `build` starts from an empty folder. An exception in `build` leaves no artefact.
+
+        Raises StorageError when the store cannot be written.
+        """
+        final = self.path(stage, inputs)
+        if (final / RECORD).is_file():
+            return final
+        name = f"{stage}-{final.name}"
+        partial = self.root / ".partial" / name
+        try:
+            lock_path = self.root / ".locks" / name
+            lock_path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(lock_path):
+                if (final / RECORD).is_file():
+                    return final
+                if partial.exists() and not resumable:
+                    shutil.rmtree(partial)
+                partial.mkdir(parents=True, exist_ok=True)
+                try:
+                    build(partial)
+                except BaseException:
+                    if not resumable:
+                        shutil.rmtree(partial, ignore_errors=True)
+                    raise
+                record = {"stage": stage, "inputs": inputs}
+                write_atomically(partial / RECORD, json.dumps(record, indent=1, sort_keys=True))
+                final.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(partial, final)
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        return final
