@@ -1,0 +1,65 @@
+"""The CIFAR ResNets of He et al. 2016 with option-A shortcuts: ResNet-20, 32, 44, 56, 110.
+
+Checkpoints: those of akamaster/pytorch_resnet_cifar10 ({best_prec1, state_dict}, keys prefixed `module.`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from bridge.streams import BlockMap
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+class CifarResNet(ModelSpec):
+    """A CIFAR ResNet: 32 x 32 inputs, three stages of 16, 32 and 64 channels, post-addition ReLU."""
+
+    kind: Literal["cifar-resnet"] = "cifar-resnet"
+    depth: Literal[20, 32, 44, 56, 110] = 20
+    """Number of layers."""
+    weights: Path | Literal["pretrained"] | None = None
+    """`pretrained` (CIFAR-10; fetched once, for depth 20 and 44), a checkpoint file, or nothing: untrained."""
+    seed: int = 0
+    """Seed of the untrained weights."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        from bridge.models.checkpoints import weights_fingerprint
+
+        content = super().fingerprint()
+        return {**content, **weights_fingerprint(self._checkpoint())}
+
+    def _checkpoint(self) -> Path | None:
+        if self.weights == "pretrained":
+            from bridge.data import dataset
+
+            return dataset("resnet_cifar10").file(f"resnet{self.depth}")
+        return self.weights
+
+    def load(self) -> Backbone:
+        import torch
+
+        from bridge.models.checkpoints import load_weights
+        from bridge.models.networks.cifar_resnet import ResNet
+
+        blocks_a_stage = (self.depth - 2) // 6
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            module = ResNet(blocks_a_stage)
+        if (path := self._checkpoint()) is not None:
+            load_weights(module, path, self.name)
+        blocks = [
+            BlockMap(
+                module=f"layer{stage}.{number}",
+                stage=stage,
+                write=f"layer{stage}.{number}.bn2",
+                skip=f"layer{stage}.{number}.shortcut",
+                act=True,
+                projected=stage > 1 and number == 0,
+            )
+            for stage in (1, 2, 3)
+            for number in range(blocks_a_stage)
+        ]
+        return Backbone(self.name, module.eval(), blocks, Preprocessing(size=32, squash=True), classes=CLASSES)

@@ -1,0 +1,1 @@
+"""Network architectures that no library provides, as torch modules."""

@@ -1,0 +1,82 @@
+"""What a comparison says: estimates with their evidence, and verdicts with their reasons."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Result(_Record):
+    """One number with what is needed to judge it. Absent evidence is None, never an invented value."""
+
+    comparison: str
+    """Kind of comparison: `rsa`, ..."""
+    measure: str
+    """What the estimate is: `spearman`, `corr`, ..."""
+    model: str
+    """Name of the model in the config, or of a reference (`pixels`, `monkey-IT`)."""
+    site: str | None
+    """Site of the stream; None for references that have none."""
+    depth: float | None = None
+    """Share of blocks behind the site, 0 to 1."""
+    role: Literal["trained", "untrained", "control", "reference"] = "trained"
+    """How figures and tables set the model apart."""
+    recordings: str
+    """Name of the recordings."""
+    region: str
+    """Region of the brain."""
+    estimate: float
+    """Mean over subjects (or the only subject)."""
+    interval: tuple[float, float] | None = None
+    """95% interval; None where it cannot be computed."""
+    ceiling: tuple[float, float] | None = None
+    """Lower and upper noise ceiling; None where it cannot be computed (a single subject)."""
+    p: float | None = None
+    """Two-sided p against zero."""
+    n_stimuli: int
+    n_subjects: int
+    n_draws: int = 0
+    """Bootstrap draws behind the interval."""
+    seed: int | None = None
+    simulated: bool = False
+    """Whether the recordings are simulated: shown as SIMULATED everywhere."""
+    dropped: tuple[str, ...] = ()
+    """What was left out and why, in words."""
+    notes: tuple[str, ...] = ()
+    """What a reader must know about this number (method, a missing ceiling and why)."""
+    artefacts: tuple[str, ...] = ()
+    """Keys of the artefacts it was computed from."""
+
+
+class Verdict(_Record):
+    """An answer to one prediction for one network or one data set."""
+
+    prediction: str
+    subject: str
+    """The network or recordings that the verdict is about."""
+    answer: Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "NOT TESTABLE"]
+    reasons: tuple[str, ...]
+    numbers: dict[str, float] = Field(default_factory=dict)
+    simulated: bool = False
+
+
+class RunResults(_Record):
+    """All that a run leaves in results.json."""
+
+    name: str
+    title: str
+    question: str
+    """What the run asks, as the config states it."""
+    config: dict[str, Any]
+    provenance: dict[str, Any]
+    """Versions, platform, content hashes, data sets with licence and citation, and the command that repeats it."""
+    results: tuple[Result, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    dropped: tuple[str, ...] = ()
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Seconds a stage took when it was computed (not when it was reused)."""
