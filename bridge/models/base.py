@@ -57,16 +57,18 @@ class ModelSpec(Spec):
 
     name: str
     """The name under which the model appears in results and figures."""
+    role: Literal["trained", "untrained", "control"] = "trained"
+    """How tables and figures set the model apart; it changes nothing that is computed."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that the network's values depend on, as JSON: the spec without its display name, the sha256
+        """Everything that the network's values depend on, as JSON: the spec without its display name and role, the sha256
         of weight files, versions of the libraries that build it. Must not import torch: a finished run is
         recognised by it.
 
         Raises InputError when a weight file is missing.
         """
         content = self.content()
-        del content["name"]
+        del content["name"], content["role"]
         return content
 
     def load(self) -> Backbone:
