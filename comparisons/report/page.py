@@ -1,0 +1,274 @@
+"""The page of a run: one HTML file that holds everything it shows and opens offline.
+
+Text from a config, a model or a data set is escaped by the template engine. The page forbids itself every request and
+every script but its own (by hash), so that even a mistake here could not make it fetch or run anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.store import write_atomically
+from comparisons.report import figures as draw
+from comparisons.report import methods, summary
+from comparisons.report import panels as select
+from comparisons.results import Result, RunResults
+
+TEMPLATES = Path(__file__).with_name("templates")
+PAGE = "report.html"
+ARTEFACTS_SHOWN = 200
+
+
+def write_report(results: RunResults, folder: Path) -> Path:
+    """Write `report.html` into `folder` (created if missing); its path.
+
+    Raises StorageError when the folder cannot be written.
+    """
+    path = folder / PAGE
+    write_atomically(path, render(results))
+    return path
+
+
+def render(results: RunResults) -> str:
+    """The page's HTML. Equal results give an equal page."""
+    import jinja2
+    from markupsafe import Markup
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {
+        "number": summary.number,
+        "span": summary.span,
+        "p_value": summary.p_value,
+        "sort_key": sort_key,
+        "measure": select.measure_label,
+    }
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    steps = methods.paragraphs(results)
+    cited = methods.cited(steps)
+    provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
+    return environment.get_template("report.html.jinja").render(
+        run=results,
+        simulated=any(r.simulated for r in results.results) or any(v.simulated for v in results.verdicts),
+        all_simulated=bool(results.results) and all(r.simulated for r in results.results),
+        sentences=summary.sentences(results),
+        best=[row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)],
+        pictures=pictures(results),
+        legend=[(style, Markup(draw.swatch_svg(style))) for style in draw.styles(results.results)],
+        rows=rows(results.results),
+        notes=Notes.of(results.results),
+        filters=filters(results.results),
+        dropped=dropped(results),
+        steps=steps,
+        references=[methods.REFERENCES[key] for key in cited],
+        citation_number={key: index for index, key in enumerate(cited, start=1)},
+        datasets=[plain for entry in results.provenance.get("datasets", ()) if (plain := _dataset(entry))],
+        command=_command(results.provenance.get("command")),
+        provenance=provenance,
+        artefacts=sorted({key for r in results.results for key in r.artefacts}),
+        artefacts_shown=ARTEFACTS_SHOWN,
+        config=json.dumps(results.config, indent=2, ensure_ascii=False, default=str),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------ pictures
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the page: a heading, a caption and one drawing a panel with its description in words."""
+
+    identity: str
+    heading: str
+    caption: str
+    panels: list[tuple[Any, str]]
+
+
+def pictures(results: RunResults) -> list[Picture]:
+    """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
+    from markupsafe import Markup
+
+    drawn = draw.styles(results.results)
+    found: list[Picture] = []
+    for (comparison, measure), shown in select.panels(results.results).items():
+        titles = select.panel_titles(shown)
+        label = select.measure_label(measure)
+        limits = draw.depth_limits(shown)
+        found.append(
+            Picture(
+                f"depth-{len(found)}",
+                f"Similarity by depth: {label}",
+                _depth_caption(shown),
+                [
+                    (Markup(draw.panel_svg(draw.draw_by_depth, panel, title, drawn, limits)), _in_words(panel, title))
+                    for panel, title in zip(shown, titles, strict=True)
+                ],
+            )
+        )
+        if draw.has_writes(shown, drawn):
+            limits = draw.write_limits(shown, drawn)
+            found.append(
+                Picture(
+                    f"writes-{len(found)}",
+                    f"The write against the stream: {label}",
+                    "One marker a block, larger where it lies deeper; lines join blocks in order. Below the dashed "
+                    "line, the stream that leaves a block is more like the region than what the block added. "
+                    "Trained networks have filled markers, all others open ones.",
+                    [
+                        (
+                            Markup(draw.panel_svg(draw.draw_writes, panel, title, drawn, limits)),
+                            f"{title}: {label} of each block's write against that of the stream after the block.",
+                        )
+                        for panel, title in zip(shown, titles, strict=True)
+                    ],
+                )
+            )
+    return found
+
+
+def _depth_caption(shown: Sequence[select.Panel]) -> str:
+    results = [result for panel in shown for result in panel.results]
+    kinds = {select.kind(result) for result in results}
+    parts = ["Lines follow the stream from the stem through every block."]
+    if "write" in kinds:
+        parts.append("Open markers: what a block wrote.")
+    parts.append(
+        "Shaded along a line: its 95% interval."
+        if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
+        else "No intervals were computed."
+    )
+    without = [t for panel, t in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
+    if len(without) < len(shown):
+        parts.append("Grey: noise ceiling.")
+    if without:
+        parts.append(f"No noise ceiling for {summary.listed(without)}.")
+    if any(r.role == "reference" for r in results):
+        parts.append("Dashed: reference representations.")
+    other = [r for r in results if r.role != "reference" and (r.depth is None or select.kind(r) not in _DRAWN)]
+    if other:
+        parts.append(f"{len(other)} results of other sites are in the table only.")
+    unknown = [r for r in results if not select.has_estimate(r)]
+    if unknown:
+        parts.append(f"{len(unknown)} results have no number and are not drawn.")
+    return " ".join(parts)
+
+
+_DRAWN = {"stem", "resid_post", "write"}
+
+
+def _in_words(panel: select.Panel, title: str) -> str:
+    """A panel for those who do not see it."""
+    parts = []
+    for best in summary.best_sites([panel]):
+        depth = "" if best.result.depth is None else f" at depth {summary.number(best.result.depth, 2)}"
+        parts.append(f"{best.result.model} ({best.result.role}) is highest{depth}, {summary.number(best.result.estimate)}")
+    ceiling = f"; noise ceiling {summary.span(panel.ceiling)}" if panel.ceiling else ""
+    simulated = "SIMULATED. " if panel.simulated else ""
+    return f"{simulated}{title}, {select.measure_label(panel.measure)}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
+
+
+# --------------------------------------------------------------------------------------------------------- table
+
+
+@dataclass(frozen=True)
+class Notes:
+    """The notes of all results, each once and numbered, so that rows can point at them."""
+
+    texts: list[str]
+
+    @staticmethod
+    def of(results: Iterable[Result]) -> Notes:
+        """Notes in the order of their first mention."""
+        return Notes(list(dict.fromkeys(text for result in results for text in result.notes)))
+
+
+@dataclass(frozen=True)
+class Row:
+    """A result as the table shows it."""
+
+    result: Result
+    share: float
+    """Length of the bar under the estimate, 0 to 1 of the table's largest."""
+    notes: list[int]
+
+
+def rows(results: Sequence[Result]) -> list[Row]:
+    """One row a result, in the order of the results."""
+    number = {text: index for index, text in enumerate(Notes.of(results).texts, start=1)}
+    largest: dict[str, float] = {}
+    for r in filter(select.has_estimate, results):
+        largest[r.measure] = max(largest.get(r.measure, 0.0), abs(r.estimate), *(map(abs, r.ceiling or (0.0,))))
+    return [
+        Row(
+            r,
+            max(0.0, r.estimate) / largest[r.measure] if select.has_estimate(r) and largest[r.measure] else 0.0,
+            [number[text] for text in dict.fromkeys(r.notes)],
+        )
+        for r in results
+    ]
+
+
+def sort_key(value: float | None) -> str:
+    """What the table's script sorts a number by: its shortest exact text; nothing where there is no number."""
+    return "" if value is None or summary.number(value) == "—" else repr(float(value))
+
+
+def filters(results: Sequence[Result]) -> list[tuple[str, str, list[tuple[str, str]]]]:
+    """(attribute, label, [(value, text)]) of the table's filters, without those that have nothing to choose."""
+    regions = sorted(dict.fromkeys(r.region for r in results), key=select.region_rank)
+    entries = [
+        ("region", "Region", [(v, v) for v in regions]),
+        ("recordings", "Recordings", [(v, v) for v in dict.fromkeys(r.recordings for r in results)]),
+        ("model", "Model", [(v, v) for v in dict.fromkeys(r.model for r in results)]),
+        ("measure", "Measure", [(v, select.measure_label(v)) for v in dict.fromkeys(r.measure for r in results)]),
+        ("kind", "Site", [(v, v) for v in dict.fromkeys(select.kind(r) or "other" for r in results)]),
+    ]
+    return [entry for entry in entries if len(entry[2]) > 1]
+
+
+def dropped(results: RunResults) -> list[tuple[str, str]]:
+    """(what was left out and why, where), each once: of the whole run, then of single results with their count."""
+    counts: dict[str, int] = {}
+    for result in results.results:
+        for text in dict.fromkeys(result.dropped):
+            counts[text] = counts.get(text, 0) + 1
+    total = len(results.results)
+    whole = [(text, "the whole run") for text in dict.fromkeys(results.dropped)]
+    return whole + [
+        (text, f"{count} of {total} results") for text, count in counts.items() if text not in results.dropped
+    ]
+
+
+# ---------------------------------------------------------------------------------------------------- provenance
+
+
+def _dataset(entry: Any) -> dict[str, str]:
+    """A data set's fields as text; fields that are absent are empty."""
+    if not isinstance(entry, Mapping):
+        return {"title": str(entry), "name": "", "licence": "", "citation": ""}
+    return {key: str(entry.get(key) or "") for key in ("title", "name", "licence", "citation")}
+
+
+def _command(command: Any) -> str:
+    """The command as one line."""
+    if command is None:
+        return ""
+    if isinstance(command, str):
+        return command
+    import shlex
+
+    return shlex.join(map(str, command))

@@ -1,0 +1,141 @@
+"""What goes into one panel of a figure: the results of one region by one measure, ordered along the stream.
+
+Pure selection and ordering; drawing stands in `figures`, sentences in `summary`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bridge.errors import ConfigError
+from bridge.streams import split_name
+from comparisons.results import Result
+
+VENTRAL_ORDER = (
+    "retina", "LGN", "V1", "EVC", "V2", "V3", "V4", "LO", "LOC", "TEO", "PIT", "CIT", "AIT", "IT", "VTC",
+)  # fmt: skip
+"""Regions from the eye inward; a region that is not listed comes last, in the order of the results."""
+
+ROLES = ("trained", "untrained", "control", "reference")
+
+MEASURES = {
+    "spearman": "Spearman ρ",
+    "corr": "Pearson r",
+    "cosine": "cosine similarity",
+    "kendall": "Kendall τ",
+    "tau-a": "Kendall τ-a",
+    "rho-a": "Spearman ρ-a",
+    "corr_cov": "whitened Pearson r",
+    "cosine_cov": "whitened cosine similarity",
+}
+"""Measures whose name has a better written form."""
+
+
+def measure_label(measure: str) -> str:
+    """The written form of a measure, or its own name."""
+    return MEASURES.get(measure, measure)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """All results of one comparison, measure, recordings and region."""
+
+    comparison: str
+    measure: str
+    recordings: str
+    region: str
+    results: tuple[Result, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any of its recordings are simulated."""
+        return any(result.simulated for result in self.results)
+
+    @property
+    def ceiling(self) -> tuple[float, float] | None:
+        """The noise ceiling; where the results disagree, the widest; None where none could be computed."""
+        known = [r.ceiling for r in self.results if r.ceiling is not None and all(map(math.isfinite, r.ceiling))]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+
+def region_rank(region: str) -> int:
+    """Place of a region along the ventral stream; unknown regions share the last."""
+    folded = [name.lower() for name in VENTRAL_ORDER]
+    return folded.index(region.lower()) if region.lower() in folded else len(folded)
+
+
+def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:
+    """Results grouped for figures: (comparison, measure) -> one panel a region and recordings, in ventral order."""
+    groups: dict[tuple[str, str, str, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.comparison, result.measure, result.recordings, result.region), []).append(result)
+    figures: dict[tuple[str, str], list[Panel]] = {}
+    for (comparison, measure, recordings, region), mine in groups.items():
+        figures.setdefault((comparison, measure), []).append(
+            Panel(comparison, measure, recordings, region, tuple(mine))
+        )
+    return {key: sorted(found, key=lambda panel: region_rank(panel.region)) for key, found in figures.items()}
+
+
+def panel_titles(shown: Sequence[Panel]) -> list[str]:
+    """One title a panel: its region, and its recordings wherever two panels share the region."""
+    regions = [panel.region for panel in shown]
+    return [
+        panel.region if regions.count(panel.region) == 1 else f"{panel.region} · {panel.recordings}" for panel in shown
+    ]
+
+
+def models(results: Iterable[Result]) -> list[tuple[str, str]]:
+    """(model, role) of every network, trained first, references left out; otherwise in order of appearance."""
+    seen = dict.fromkeys((r.model, r.role) for r in results if r.role != "reference")
+    return sorted(seen, key=lambda entry: ROLES.index(entry[1]))
+
+
+def kind(result: Result) -> str | None:
+    """Kind of the result's site (`resid_post`, `write`, ...); `stem` for the first stream; None for other names."""
+    if result.site is None:
+        return None
+    try:
+        block, found = split_name(result.site)
+    except ConfigError:
+        return None
+    return "stem" if (block, found) == (0, "resid_pre") else found
+
+
+def has_estimate(result: Result) -> bool:
+    """Whether the estimate is a number that can be shown and ordered."""
+    return math.isfinite(result.estimate)
+
+
+def along_stream(results: Iterable[Result], model: str, role: str) -> list[Result]:
+    """A model's stream from the stem through every resid_post, by depth."""
+    return _placed(results, model, role, {"stem", "resid_post"})
+
+
+def writes(results: Iterable[Result], model: str, role: str) -> list[Result]:
+    """A model's writes, by depth."""
+    return _placed(results, model, role, {"write"})
+
+
+def _placed(results: Iterable[Result], model: str, role: str, kinds: set[str]) -> list[Result]:
+    mine = [
+        r
+        for r in results
+        if (r.model, r.role) == (model, role) and r.depth is not None and has_estimate(r) and kind(r) in kinds
+    ]
+    return sorted(mine, key=lambda r: r.depth or 0.0)
+
+
+def write_pairs(results: Iterable[Result], model: str, role: str) -> list[tuple[Result, Result]]:
+    """(resid_post, write) of every block where both were compared, by depth."""
+    results = list(results)
+    added = {split_name(str(r.site))[0]: r for r in writes(results, model, role)}
+    stream = [r for r in along_stream(results, model, role) if kind(r) == "resid_post"]
+    return [(r, added[block]) for r in stream if (block := split_name(str(r.site))[0]) in added]
+
+
+def best(results: Iterable[Result]) -> Result | None:
+    """The result with the highest estimate; None where there is no number at all."""
+    return max(filter(has_estimate, results), key=lambda r: r.estimate, default=None)

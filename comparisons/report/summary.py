@@ -1,0 +1,161 @@
+"""What came out, in sentences and one small table, made from the numbers alone.
+
+The wording claims no more than a run has tested: a best site is named with the number of sites it was picked from, two
+networks are set side by side without a word on significance, and a verdict is mentioned only where one was computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from comparisons.report import panels as select
+from comparisons.report.panels import Panel
+from comparisons.results import Result, RunResults
+
+MINUS = "\N{MINUS SIGN}"
+NAMED = 3  # trained networks that get a sentence each; the table has all
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for a reader: fixed digits and a true minus; an em dash for None, NaN and infinities.
+
+    >>> number(-0.0314)
+    '−0.031'
+    """
+    if value is None or not math.isfinite(value):
+        return "—"
+    text = f"{value:.{digits}f}"
+    if not float(text):
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def span(bounds: tuple[float, float] | None, digits: int = 3) -> str:
+    """An interval for a reader, `0.10 to 0.20`; an em dash where there is none."""
+    if bounds is None or not all(map(math.isfinite, bounds)):
+        return "—"
+    return f"{number(bounds[0], digits)} to {number(bounds[1], digits)}"
+
+
+def p_value(p: float | None) -> str:
+    """A p as it is printed: three digits, `< 0.001` below, an em dash where there is none."""
+    if p is None or not math.isfinite(p):
+        return "—"
+    return "< 0.001" if p < 0.001 else number(p)
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1] if parts else ""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The site of one network that comes closest to one region, and what it was picked from."""
+
+    title: str
+    measure: str
+    result: Result
+    sites: int
+    ceiling: tuple[float, float] | None
+    simulated: bool
+
+
+def best_sites(shown: Sequence[Panel]) -> list[Best]:
+    """The best site for each region and network, regions in ventral order, trained networks first."""
+    found = []
+    for panel, title in zip(shown, select.panel_titles(shown), strict=True):
+        for model, role in select.models(panel.results):
+            sites = [r for r in panel.results if (r.model, r.role) == (model, role) and select.has_estimate(r)]
+            top = select.best(sites)
+            if top is not None:
+                found.append(Best(title, panel.measure, top, len(sites), panel.ceiling, top.simulated))
+    return found
+
+
+def sentences(results: RunResults) -> list[str]:
+    """Two or three sentences on the first measure of the run, and one on verdicts."""
+    figures = select.panels(results.results)
+    said: list[str] = []
+    if figures:
+        (_, measure), shown = next(iter(figures.items()))
+        tops = best_sites(shown)
+        trained = list(dict.fromkeys(b.result.model for b in tops if b.result.role == "trained"))
+        for model in trained[:NAMED]:
+            said.append(_where([b for b in tops if b.result.model == model and b.result.role == "trained"], measure))
+        if len(trained) > NAMED:
+            said.append(f"The table below has {len(trained) - NAMED} more trained networks.")
+        for model in trained[:NAMED]:
+            said += _against_untrained(model, tops)
+        counts = {b.sites for b in tops if b.result.role == "trained"}
+        if counts and max(counts) > 1:
+            said.append(
+                f"Each best site was picked among {_range(counts)} on the same data that it is reported on, "
+                "which favours high numbers."
+            )
+    if not said:
+        said.append("This run has no results for a trained network.")
+    said.append(_verdicts(results))
+    return said
+
+
+def _where(tops: Sequence[Best], measure: str) -> str:
+    """Where along the stream one network comes closest to each region."""
+    clauses = []
+    for top in tops:
+        depth = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
+        evidence = [number(top.result.estimate)]
+        if top.result.interval is not None:
+            evidence.append(f"95% interval {span(top.result.interval)}")
+        if top.ceiling is not None:
+            evidence.append(f"noise ceiling {span(top.ceiling)}")
+        clauses.append(f"to {top.title} {depth} ({', '.join(evidence)})")
+    simulated = " simulated recordings of" if any(top.simulated for top in tops) else ""
+    if simulated:
+        clauses[0] = clauses[0].replace("to ", f"to{simulated} ", 1)
+    return f"By {select.measure_label(measure)}, {tops[0].result.model} comes closest {listed(clauses)}."
+
+
+def _against_untrained(model: str, tops: Sequence[Best]) -> list[str]:
+    """How one trained network's best sites stand to the best sites of the untrained networks."""
+    above, below, overlap, missing = [], [], [], []
+    for top in tops:
+        if top.result.model != model or top.result.role != "trained":
+            continue
+        rivals = [b.result for b in tops if b.title == top.title and b.result.role == "untrained"]
+        rival = select.best(rivals)
+        if rival is None:
+            continue
+        (above if top.result.estimate > rival.estimate else below).append(f"{top.title} ({number(rival.estimate)})")
+        if top.result.interval is None or rival.interval is None:
+            missing.append(top.title)
+        elif top.result.interval[0] <= rival.interval[1] and rival.interval[0] <= top.result.interval[1]:
+            overlap.append(top.title)
+    if not above and not below:
+        return [f"No untrained network stands beside {model} in this run."]
+    parts = []
+    if above:
+        parts.append(f"lower than {model}'s for {listed(above)}")
+    if below:
+        parts.append(f"{'as high or higher' if above else f'as high as {model}’s or higher'} for {listed(below)}")
+    shared = f"the 95% intervals of the two overlap for {listed(overlap)}" if overlap else "no 95% intervals overlap"
+    compared = "" if missing else f"; {shared}"
+    return [
+        f"The best site of an untrained network is {' and '.join(parts)}{compared}; "
+        "the difference itself was not tested here."
+    ]
+
+
+def _range(counts: Iterable[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low} sites" if low == high else f"{low} to {high} sites"
+
+
+def _verdicts(results: RunResults) -> str:
+    if not results.verdicts:
+        return "There are no verdicts in this run."
+    counts = Counter(verdict.answer for verdict in results.verdicts)
+    return f"Verdicts: {listed([f'{count} {answer}' for answer, count in counts.items()])}."

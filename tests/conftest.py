@@ -1,0 +1,40 @@
+"""Fixtures that every floor's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an empty cache of its own: nothing is read from or written to the user's."""
+    monkeypatch.setenv("VENTRAL_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture()
+def data_folder() -> Path:
+    """The folder of real data that VENTRAL_DATA names.
+
+    Without VENTRAL_DATA the test is skipped. With it, missing data are a failure: a check that was meant to run did
+    not.
+    """
+    given = os.environ.get("VENTRAL_DATA")
+    if not given:
+        pytest.skip("real data: set VENTRAL_DATA to the folder that holds them")
+    folder = Path(given)
+    if not folder.is_dir():
+        pytest.fail(f"VENTRAL_DATA names {folder}, which is not a folder")
+    return folder
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):  # noqa: ANN201
+    """Where real data are expected (VENTRAL_DATA set), a skipped real-data test is a failure."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.skipped and os.environ.get("VENTRAL_DATA") and item.get_closest_marker("data"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped although VENTRAL_DATA is set: {report.longrepr}"
