@@ -83,7 +83,7 @@ class StimulusSet:
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """The rows at which `ids` stand, int [len(ids)]. Raises InputError if any is missing."""
-        rows = self.table.index.get_indexer(list(ids))
+        rows = self.table.index.get_indexer(np.array(list(ids), dtype=object))
         if (rows < 0).any():
             missing = [i for i, row in zip(ids, rows, strict=True) if row < 0]
             raise InputError(
@@ -114,9 +114,11 @@ class ArraySource:
     images: np.ndarray
 
     def image(self, index: int) -> np.ndarray:
+        """Image `index`, uint8 [height, width, 3]."""
         return self.images[index]
 
     def fingerprint(self) -> str:
+        """The hash of all pixels."""
         import hashlib
 
         return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest() + str(self.images.shape)

@@ -1,0 +1,181 @@
+"""The embedded battery: drawn stimuli with their factors as columns; nothing is fetched, nothing is stored."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from bridge.errors import ConfigError
+from bridge.stimuli.base import StimulusSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bridge.stimuli.procedural.canvas import Family, Row, Setting
+    from bridge.stimuli.stimulus_set import StimulusSet
+
+FamilyName = Literal["gratings", "contrasts", "sizes", "colours", "gabors", "edges", "bars", "scenes"]
+GENERATOR = 1
+"""Version of the drawing: raised whenever any image would come out differently."""
+
+
+class Battery(StimulusSpec):
+    """Drawn stimuli at any size, deterministic from the seed, each image independent of the others."""
+
+    kind: Literal["battery"] = "battery"
+    families: tuple[FamilyName, ...] = get_args(FamilyName)
+    """Which families, in this order."""
+    size: int = Field(128, ge=16, le=2048)
+    """Width and height of the images, pixels."""
+    degrees: float = Field(8.0, gt=0)
+    """Width of the images, degrees of visual angle."""
+    seed: int = 0
+    """Seed of textures, shapes, backgrounds, positions and balanced subsets. Objects' exemplars do not depend on it."""
+    limit: dict[FamilyName, int] = Field(default_factory=dict)
+    """At most so many stimuli of a family: a seeded subset in which the levels of its factors stay balanced."""
+    jitter: int = Field(0, ge=0)
+    """Displace each pattern by up to so many pixels each way. Stimuli that differ only in phase or polarity are
+    displaced alike. Give half of a patch to break up the artefacts of a transformer's patch grid."""
+    cycles: tuple[float, ...] = Field((2, 3, 5, 8, 13), min_length=1)
+    """Spatial frequencies of gratings, cycles an image, ascending. All of the default ones are below the Nyquist
+    limit of a network that sees 32 pixels."""
+    exemplars: int = Field(4, ge=1)
+    """Objects a category in scenes. The last one is held out."""
+    images_per_exemplar: int = Field(20, ge=1)
+    """Scenes an object: a fifth at variation level 0, two fifths each at levels 3 and 6."""
+
+    @field_validator("cycles")
+    @classmethod
+    def _ascending(cls, cycles: tuple[float, ...]) -> tuple[float, ...]:
+        if any(later <= earlier for earlier, later in itertools.pairwise(cycles)):
+            raise ValueError(f"cycles must ascend, and {list(cycles)} does not; sort them")
+        return cycles
+
+    def fingerprint(self) -> dict[str, Any]:
+        """The spec and the version of the drawing."""
+        return {**super().fingerprint(), "generator": GENERATOR}
+
+    def load(self) -> StimulusSet:
+        """The table of conditions, with images drawn on demand. Raises ConfigError for gratings that would alias."""
+        import pandas as pd
+
+        from bridge.stimuli.stimulus_set import StimulusSet
+
+        if beyond := [f for f in self.cycles if f > self.size / 2]:
+            raise ConfigError(
+                f"Gratings of {beyond[0]:g} cycles an image alias at {self.size} pixels, whose limit is "
+                f"{self.size / 2:g}; lower `cycles` or raise `size`."
+            )
+        rows = battery_rows(self.key)
+        table = pd.DataFrame(list(rows)).set_index("stimulus_id")
+        return StimulusSet(self.name, table, BatterySource(self.key), self.degrees)
+
+    @property
+    def key(self) -> BatteryKey:
+        """The part of the spec that tables and images depend on, hashable and light."""
+        return BatteryKey(
+            self.families,
+            self.size,
+            self.degrees,
+            self.seed,
+            tuple(sorted(self.limit.items())),
+            self.jitter,
+            self.cycles,
+            self.exemplars,
+            self.images_per_exemplar,
+        )
+
+
+@dataclass(frozen=True)
+class BatteryKey:
+    """See `Battery`."""
+
+    families: tuple[str, ...]
+    size: int
+    degrees: float
+    seed: int
+    limit: tuple[tuple[str, int], ...]
+    jitter: int
+    cycles: tuple[float, ...]
+    exemplars: int
+    images_per_exemplar: int
+
+
+def registry() -> dict[str, Family]:
+    """All families by name."""
+    from bridge.stimuli.procedural import gratings, patches, scenes
+
+    return {**gratings.FAMILIES, **patches.FAMILIES, **scenes.FAMILIES}
+
+
+@lru_cache(maxsize=8)
+def battery_rows(key: BatteryKey) -> tuple[Row, ...]:
+    """The conditions of a battery, in order: ids, factors, `family`, `held_out` and, with jitter, the displacement."""
+    from bridge.stimuli.procedural.canvas import Setting
+
+    setting = Setting(key.degrees, key.cycles, key.seed, key.exemplars, key.images_per_exemplar)
+    families, limit = registry(), dict(key.limit)
+    chosen: list[Row] = []
+    for name in key.families:
+        rows = list(families[name].rows(setting))
+        if limit.get(name, len(rows)) < len(rows):
+            rows = [rows[index] for index in balanced_subset(rows, families[name].factors, limit[name], key.seed)]
+        chosen += [_completed(row, name, families[name], setting, key) for row in rows]
+    return tuple(chosen)
+
+
+def _completed(row: Row, name: str, family: Family, setting: Setting, key: BatteryKey) -> Row:
+    shown = {"stimulus_id": row["stimulus_id"], "family": name, "held_out": family.held_out(row, setting), **row}
+    if key.jitter:
+        from bridge.stimuli.procedural.canvas import generator
+
+        condition = [row.get(factor) for factor in family.factors if factor not in ("phase", "polarity")]
+        rng = generator(key.seed, "jitter", name, repr(condition))
+        shown["jitter_x"], shown["jitter_y"] = (int(v) for v in rng.integers(-key.jitter, key.jitter + 1, 2))
+    return shown
+
+
+def balanced_subset(rows: list[Row], factors: tuple[str, ...], count: int, seed: int) -> NDArray[np.intp]:
+    """`count` of the rows, ascending, chosen one by one so that levels of factors, and pairs of them, occur evenly.
+
+    Each step takes a row whose levels, and pairs of levels, were taken least so far; ties fall by a seeded order.
+    A smaller subset of the same seed is a part of a larger one.
+    """
+    order = np.random.default_rng(seed).permutation(len(rows))
+    codes = [np.unique([str(rows[index].get(factor)) for index in order], return_inverse=True)[1] for factor in factors]
+    codes += [a * (b.max() + 1) + b for a, b in itertools.combinations(codes, 2)]
+    widths = [len(factors) if number < len(factors) else 1 for number in range(len(codes))]
+    cost = np.zeros(len(rows))
+    taken = []
+    members = [[np.flatnonzero(code == level) for level in range(code.max() + 1)] for code in codes]
+    for _ in range(count):
+        best = int(cost.argmin())
+        taken.append(int(order[best]))
+        cost[best] = np.inf
+        for code, width, groups in zip(codes, widths, members, strict=True):
+            cost[groups[code[best]]] += width
+    return np.sort(np.array(taken, dtype=np.intp))
+
+
+@dataclass(frozen=True)
+class BatterySource:
+    """Draws image `index` of a battery when it is asked for. A pickled source is a few hundred bytes."""
+
+    key: BatteryKey
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """Image `index`, uint8 [size, size, 3]."""
+        from bridge.stimuli.procedural.canvas import Canvas, to_uint8
+
+        row = battery_rows(self.key)[index]
+        canvas = Canvas(self.key.size, self.key.degrees, (row.get("jitter_x", 0), row.get("jitter_y", 0)))
+        return to_uint8(registry()[row["family"]].draw(row, canvas, self.key.seed))
+
+    def fingerprint(self) -> str:
+        """Generator and parameters."""
+        return f"battery {GENERATOR} {self.key!r}"
