@@ -39,7 +39,7 @@ def read_recordings(data: Dataset) -> list[Recordings | RegionRDMs]:
 
 
 _SOURCE = GitHubFolder(
-    "dnn-hvs/Algonauts-Challange", "9b305ff847973cb71dbcdcb249401fb93aa92ecd", "Training_Data/92_Image_Set"
+    "dnn-hvs/Algonauts-Challange", "9b305ff847973cb71dbcdcb249401fb93aa92ecd", "data/Training_Data/92_Image_Set"
 )
 
 DATASET = Dataset(

@@ -7,12 +7,14 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bridge.data.fetching import data_cache, fetch_file, is_verified
 from bridge.errors import ConfigError, InputError, UnreachableError, did_you_mean
-from bridge.recordings.recordings import Recordings, RegionRDMs
-from bridge.stimuli.stimulus_set import StimulusSet
+
+if TYPE_CHECKING:
+    from bridge.recordings.recordings import Recordings, RegionRDMs
+    from bridge.stimuli.stimulus_set import StimulusSet
 
 Reader = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import InputError, UnreachableError
+from bridge.errors import InputError, StorageError, UnreachableError
 from bridge.store import cache_folder, cannot_write, digest, file_sha256, write_atomically
 
 TIMEOUT_S = 30
@@ -88,8 +88,6 @@ def is_verified(path: Path, sha256: str) -> bool:
 
 
 def _mark(path: Path, sha256: str) -> None:
-    from bridge.errors import StorageError
-
     mark = _mark_name(path, sha256)
     _verified.add(mark)
     try:
