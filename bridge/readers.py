@@ -1,0 +1,108 @@
+"""Reading captured activations: by stimulus id, or as shuffled tokens to train on. Neither loads the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.shards import Shard, read_manifest, to_float32
+from bridge.streams import Site
+
+_opened: dict[tuple[str, int, int], Shard] = {}
+
+
+class Activations:
+    """Captured activations in a folder (format: `bridge.shards`).
+
+    `sites` maps names to `Site` records, in the order of a forward pass; `ids` are the stimuli in row order. Every
+    shard is checked against its checksum when it is first read; a damaged or missing one raises InputError.
+    """
+
+    def __init__(self, folder: Path | str):
+        """Open a finished folder. Raises InputError if it holds none, or a damaged manifest."""
+        self.folder = Path(folder)
+        self.manifest: dict[str, Any] = read_manifest(self.folder)
+        self.ids: tuple[str, ...] = tuple(self.manifest["ids"])
+        self.dtype: str = self.manifest["dtype"]
+        self.sites: dict[str, Site] = {}
+        self._stored: dict[str, int] = {}
+        for name, record in self.manifest["sites"].items():
+            self._stored[name] = record["stored"]
+            self.sites[name] = Site.from_json({key: value for key, value in record.items() if key != "stored"})
+        self._row = {name: row for row, name in enumerate(self.ids)}
+        self._per_shard: int = self.manifest["shards"][0]["count"]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def shape(self, site: str) -> tuple[int, int, int]:
+        """(stimuli, stored tokens a stimulus, d) of a site. Raises ConfigError if it was not captured."""
+        return len(self.ids), self._stored[self._known(site)], self.sites[site].width
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        """The rows at which `ids` stand, int [len(ids)]. Raises InputError if any was not captured."""
+        missing = [name for name in ids if name not in self._row]
+        if missing:
+            raise InputError(
+                f"{len(missing)} of {len(ids)} stimulus ids are not among the activations in {self.folder} (the "
+                f"first: {missing[0]!r}; the activations' first: {self.ids[0]!r}); stimuli are aligned by id only: "
+                "give both sides the same ids."
+            )
+        return np.array([self._row[name] for name in ids], dtype=np.int64)
+
+    def read(self, site: str, ids: Sequence[str] | None = None, *, rows: Sequence[int] | None = None) -> np.ndarray:
+        """A site's values for some stimuli in the order given (all in row order by default), float32 [n, tokens, d].
+
+        Raises ConfigError for a site that was not captured, InputError for unknown ids or a damaged shard.
+        """
+        if ids is not None and rows is not None:
+            raise TypeError("give ids or rows, not both")
+        wanted = self.rows_of(ids) if ids is not None else np.arange(len(self)) if rows is None else np.asarray(rows)
+        n, tokens, width = self.shape(site)
+        if wanted.size and not (wanted.min() >= 0 and wanted.max() < n):
+            raise InputError(f"Row {wanted.max()} was asked for; the activations in {self.folder} have {n} rows.")
+        out = np.empty((len(wanted), tokens, width), np.float32)
+        shard_of = wanted // self._per_shard
+        for number in np.unique(shard_of):
+            here = np.flatnonzero(shard_of == number)
+            shard = self.shard(int(number), site)
+            out[here] = to_float32(shard.values(site)[wanted[here] - shard.first], self.dtype)
+        return out
+
+    def rows(self, site: str, block: int = 256) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All of a site in row order, in blocks of at most `block` stimuli: (rows [n], float32 [n, tokens, d])."""
+        self._known(site)
+        for number in range(len(self.manifest["shards"])):
+            shard = self.shard(number, site)
+            for start in range(0, shard.count, block):
+                part = shard.values(site)[start : start + block]
+                yield np.arange(shard.first + start, shard.first + start + len(part)), to_float32(part, self.dtype)
+
+    def shard(self, number: int, site: str) -> Shard:
+        """One shard, with the bytes of `site` checked. Raises InputError naming the file if they are damaged."""
+        entry = self.manifest["shards"][number]
+        path = self.folder / entry["file"]
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise InputError(
+                f"The shard {path} is missing; delete the folder that holds it and capture again."
+            ) from error
+        key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+        if key not in _opened:
+            _opened[key] = Shard.open(path)
+        shard = _opened[key]
+        expected = (entry["count"], self._stored[site], self.sites[site].width)
+        if shard.dtype != self.dtype or shard.shapes.get(site) != expected or shard.first != entry["first"]:
+            raise InputError(f"The shard {path} is not the one that the manifest names; delete the folder and repeat.")
+        shard.check(site, entry["sha256"][site])
+        return shard
+
+    def _known(self, site: str) -> str:
+        if site not in self.sites:
+            raise ConfigError(f"{site!r} is not among the sites in {self.folder}; {did_you_mean(site, self.sites)}.")
+        return site
