@@ -149,7 +149,7 @@ def balanced_subset(rows: list[Row], factors: tuple[str, ...], count: int, seed:
     order = np.random.default_rng(seed).permutation(len(rows))
     codes = [np.unique([str(rows[index].get(factor)) for index in order], return_inverse=True)[1] for factor in factors]
     codes += [a * (b.max() + 1) + b for a, b in itertools.combinations(codes, 2)]
-    widths = [len(factors) if number < len(factors) else 1 for number in range(len(codes))]
+    widths = [100 if number < len(factors) else 1 for number in range(len(codes))]
     cost = np.zeros(len(rows))
     taken = []
     members = [[np.flatnonzero(code == level) for level in range(code.max() + 1)] for code in codes]

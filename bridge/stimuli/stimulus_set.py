@@ -83,7 +83,9 @@ class StimulusSet:
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """The rows at which `ids` stand, int [len(ids)]. Raises InputError if any is missing."""
-        rows = self.table.index.get_indexer(np.array(list(ids), dtype=object))
+        import pandas as pd
+
+        rows = self.table.index.get_indexer(pd.Index(list(ids), dtype=object))
         if (rows < 0).any():
             missing = [i for i, row in zip(ids, rows, strict=True) if row < 0]
             raise InputError(

@@ -1,8 +1,8 @@
 """Objects on unrelated 1/f backgrounds, at three levels of variation (after Majaj et al. 2015, Hong et al. 2016).
 
 Each image has a background of its own, so the background tells nothing of the object. Position, size, tilt, turn and
-tone follow a low-discrepancy sequence within each exemplar and level (Roberts 2018, R_d, with a random shift): any
-number of images of any exemplar covers the nuisances evenly, hence identity and nuisances are uncorrelated.
+tone are balanced within every exemplar and level, so that neither identity and nuisances nor two nuisances correlate
+(exactly so where each level has a multiple of 8 images, as with 20, 40, ... images an exemplar).
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ TRAVEL, ZOOM, TILT, TURN = 0.2, 1.4, 90.0, 55.0
 BACKGROUND_RMS = 0.13
 
 
-def sequence(shift: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The first `count` points of the R_d sequence in [0, 1)^d, displaced by `shift` [d]: [count, d].
+def balanced_nuisances(count: int, *keys: int | str) -> NDArray[np.float64]:
+    """`count` settings of the six nuisances in (-1, 1), [count, 6], the last of which is the tone.
 
-    Roberts (2018), "The unreasonable effectiveness of quasirandom sequences": steps 1/g, 1/g^2, ... with g the
-    real root of g^(d+1) = g + 1.
+    Images come in blocks of 8. A block has one random magnitude a nuisance, and the signs of a two-level orthogonal
+    array of strength 2 (the columns of an 8 x 8 Hadamard matrix, in random order and polarity): over a block every
+    nuisance has mean 0, and any functions of two of them are uncorrelated. The tone alternates, so that it is even
+    in blocks cut short as well.
     """
-    dimensions = len(shift)
-    g = 2.0
-    for _ in range(64):
-        g = (1 + g) ** (1 / (dimensions + 1))
-    steps = g ** -np.arange(1.0, dimensions + 1)
-    return (shift + np.arange(1, count + 1)[:, None] * steps) % 1
+    run = np.arange(8)
+    bits = [1 - 2 * (run >> place & 1) for place in range(3)]
+    tone, others = bits[0], [bits[1], bits[2], bits[0] * bits[1], bits[0] * bits[2], bits[1] * bits[2]]
+    others.append(bits[0] * bits[1] * bits[2])
+    blocks = []
+    for block in range(-(-count // 8)):
+        rng = generator(*keys, block)
+        signs = np.stack([*(others[column] for column in rng.permutation(6)[:5]), tone], axis=1)
+        blocks.append(signs * rng.choice((-1, 1), 6) * rng.random(6))
+    return np.concatenate(blocks)[:count] if blocks else np.zeros((0, 6))
 
 
 def rows(setting: Setting) -> Iterator[Row]:
@@ -47,10 +53,9 @@ def rows(setting: Setting) -> Iterator[Row]:
     for category in CATEGORIES:
         for exemplar in range(setting.exemplars):
             for level, count in counts.items():
-                rng = generator(setting.seed, "scene", category, exemplar, level)
-                for number, u in enumerate(sequence(rng.random(len(NUISANCES)), count)):
-                    amount = level / 6
-                    x, y, size, rotation, turn = amount * (2 * u[:5] - 1)
+                settings = balanced_nuisances(count, setting.seed, "scene", category, exemplar, level)
+                for number, (*pose, tone) in enumerate(settings):
+                    x, y, size, rotation, turn = np.array(pose) * (level / 6)
                     yield {
                         "stimulus_id": f"scene-{category}-e{exemplar}-v{level}-i{number:03d}",
                         "category": category,
@@ -61,7 +66,7 @@ def rows(setting: Setting) -> Iterator[Row]:
                         "size": 2 * HALF_SIZE * ZOOM**size * setting.degrees,
                         "rotation": rotation * TILT,
                         "turn": turn * TURN,
-                        "tone": 0.1 + 0.36 * u[5] if u[5] < 0.5 else 0.54 + 0.36 * u[5],
+                        "tone": 0.5 + np.copysign(0.22 + 0.18 * abs(tone), tone),
                         "background": number,
                     }
 
