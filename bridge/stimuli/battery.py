@@ -19,7 +19,20 @@ if TYPE_CHECKING:
     from bridge.stimuli.procedural.canvas import Family, Row, Setting
     from bridge.stimuli.stimulus_set import StimulusSet
 
-FamilyName = Literal["gratings", "contrasts", "sizes", "colours", "gabors", "edges", "bars", "scenes"]
+FamilyName = Literal[
+    "gratings",
+    "contrasts",
+    "sizes",
+    "colours",
+    "gabors",
+    "edges",
+    "bars",
+    "textures",
+    "shapes",
+    "scenes",
+    "blanks",
+    "probes",
+]
 GENERATOR = 1
 """Version of the drawing: raised whenever any image would come out differently."""
 
@@ -106,11 +119,13 @@ class BatteryKey:
     images_per_exemplar: int
 
 
+@lru_cache(maxsize=1)
 def registry() -> dict[str, Family]:
     """All families by name."""
-    from bridge.stimuli.procedural import gratings, patches, scenes
+    from bridge.stimuli.procedural import gratings, patches, probes, scenes, shapes, textures
 
-    return {**gratings.FAMILIES, **patches.FAMILIES, **scenes.FAMILIES}
+    modules = (gratings, patches, textures, shapes, scenes, probes)
+    return {name: family for module in modules for name, family in module.FAMILIES.items()}
 
 
 @lru_cache(maxsize=8)
