@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import pkgutil
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Spec(BaseModel):
@@ -18,3 +22,29 @@ class Spec(BaseModel):
     def content(self) -> dict[str, Any]:
         """The part as plain JSON values, for the content hash of whatever is computed from it."""
         return self.model_dump(mode="json")
+
+    def datasets(self) -> tuple[str, ...]:
+        """Names of the public data sets that this part reads, so that licence and citation stand in the results."""
+        return ()
+
+
+def kinds_in(package: str, base: type[Spec]) -> list[type[Any]]:
+    """The subclasses of `base` with a field `kind` that the modules of a package define, sorted by kind.
+
+    This is how a new family, data kind or comparison is found: its file stands in the folder.
+    """
+    found: dict[str, type[Any]] = {}
+    for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+        if info.ispkg:
+            continue
+        module = importlib.import_module(f"{package}.{info.name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, base) and "kind" in value.model_fields:
+                found[value.model_fields["kind"].default] = value
+    return [found[kind] for kind in sorted(found)]
+
+
+def tagged_union(package: str, base: type[Spec]) -> Any:
+    """The type of a config field that holds any kind of a package, told apart by `kind`."""
+    kinds = kinds_in(package, base)
+    return Annotated[reduce(or_, kinds), Field(discriminator="kind")] if len(kinds) > 1 else kinds[0]

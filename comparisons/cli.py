@@ -1,0 +1,146 @@
+"""The command line, `ventral`. Heavy imports stand inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge.errors import UserError
+
+app = typer.Typer(
+    help="Is the brain's ventral stream a residual stream? Compare networks with recordings.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+ConfigArgument = Annotated[str, typer.Argument(help="Path of a YAML config, or the name of one that ships.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the config.")
+]
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line; user errors become one sentence and an exit code, never a traceback."""
+    import click
+
+    try:
+        status = app(standalone_mode=False)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+@app.command()
+def run(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages and what is cached; compute nothing.")] = False,
+) -> None:
+    """Run a comparison config and write results, report and figures."""
+    from bridge.store import Store
+    from comparisons import config as configs
+    from comparisons.plan import make_plan
+    from comparisons.progress import make_reporter
+    from comparisons.run import needed
+    from comparisons.run import run as run_config
+
+    parsed = configs.load(config, set_ or [])
+    store = Store()
+    if dry_run:
+        plan = make_plan(parsed, store)
+        missing = set(needed(plan, store))
+        for name, stage in plan.stages.items():
+            print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
+        return
+    folder = out or Path("runs") / parsed.name
+    with make_reporter() as reporter:
+        results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
+    _summary(results, folder)
+
+
+def _summary(results: object, folder: Path) -> None:
+    from comparisons.report.summary import sentences
+    from comparisons.results import RunResults
+
+    assert isinstance(results, RunResults)
+    for sentence in sentences(results):
+        print(sentence)
+    print(f"\nReport: {folder / 'report.html'}")
+
+
+def _command() -> str:
+    """The command that was given, as one could type it again."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@app.command("configs")
+def list_configs() -> None:
+    """List the configs that ship with the project."""
+    import yaml
+
+    from comparisons.config import shipped
+
+    for name, path in shipped().items():
+        title = yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")
+        print(f"{name:28} {title}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of configs (for editors and checks)."""
+    import json
+
+    from comparisons.config import Config
+
+    print(json.dumps(Config.model_json_schema(), indent=1))
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: packages, device, folders, data; say what is wrong and how to mend it."""
+    from comparisons.doctor import examine
+
+    raise typer.Exit(examine())
+
+
+@data_app.command("list")
+def list_data() -> None:
+    """List the public data sets and where their files lie."""
+    from bridge.data import all_datasets
+
+    for name, data in all_datasets().items():
+        state = "here" if data.available() else ("local only" if data.local_only else "to be fetched")
+        print(f"{name:22} {state:14} {data.title}  [{data.licence}]")
+
+
+@data_app.command("fetch")
+def fetch_data(names: Annotated[list[str], typer.Argument(help="Names of data sets (`ventral data list`).")]) -> None:
+    """Fetch data sets into the cache, checked by sha256."""
+    from bridge.data import dataset
+
+    chosen = [dataset(name) for name in names]
+    for data in chosen:
+        for path in data.fetch():
+            print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""The config of a run: composed from the parts that each floor owns, read from YAML, with errors a person can use.
+
+    name: my_study
+    stimuli: {kind: folder, path: images}
+    models:
+      - {name: trained, kind: cifar-resnet, depth: 20, weights: pretrained}
+    recordings:
+      - {kind: dataset, name: algonauts2019_92}
+    comparisons:
+      - {kind: rsa, sites: ["blocks.*.hook_resid_post"]}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator
+
+from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.models import AnyModel
+from bridge.recordings import AnyRecordings
+from bridge.spec import Spec, tagged_union
+from bridge.stimuli import AnyStimuli
+from comparisons.kinds.base import ComparisonSpec
+
+if TYPE_CHECKING:
+    AnyComparison = ComparisonSpec
+else:
+    AnyComparison = tagged_union("comparisons.kinds", ComparisonSpec)
+
+
+class CaptureSpec(Spec):
+    """How activations are read and kept."""
+
+    tokens: Literal["all", "patches", "class", "mean", "last"] | Annotated[int, Field(ge=1)] = "all"
+    """Which tokens of a site are kept: all; patches (no class or register tokens); the class token; their mean; the
+    last of a text; or a number of patches drawn with the run's seed."""
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    """Precision on disk."""
+    batch_size: Annotated[int, Field(ge=1)] = 64
+    """Images a forward pass; halved, with a notice, when memory runs out."""
+    compute: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the forward pass (bfloat16: autocast, where the processor has it)."""
+    workers: Annotated[int, Field(ge=0)] = 2
+    """Threads that draw or decode images beside the network; 0 for none."""
+    device: str = "auto"
+    """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
+
+    def resolved_device(self) -> str:
+        """The device by name, with `auto` decided on this machine."""
+        if self.device != "auto":
+            return self.device
+        import torch
+
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Config(Spec):
+    """One run: stimuli, models, recordings, and what shall be compared."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run and of its folder: letters, digits, '.', '_' and '-'."""
+    title: str = ""
+    """Title of the report."""
+    question: str = ""
+    """What the run asks, in a sentence or two; the report opens with it."""
+    seed: int = 0
+    """Seed of every draw that has no seed of its own."""
+    stimuli: AnyStimuli
+    """The images (or texts) that the models see; recordings are aligned to them by stimulus id."""
+    models: Annotated[list[AnyModel], Field(min_length=1)]
+    """The networks, with their controls."""
+    recordings: list[AnyRecordings] = []
+    """The recordings to compare with."""
+    capture: CaptureSpec = CaptureSpec()
+    """How activations are read and kept."""
+    comparisons: Annotated[list[AnyComparison], Field(min_length=1)]
+    """What shall be computed."""
+
+    @field_validator("models")
+    @classmethod
+    def _unique_names(cls, models: list[Any]) -> list[Any]:
+        names = [model.name for model in models]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two models are named {twice[0]!r}; give each a name of its own")
+        return models
+
+
+# --------------------------------------------------------------------------------------------- reading a config
+
+
+def shipped() -> dict[str, Path]:
+    """The configs that come with the project, by name."""
+    inside = Path(__file__).parent / "_configs"  # in a wheel
+    folder = inside if inside.is_dir() else Path(__file__).parent.parent / "configs"  # in a checkout
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def find(given: str) -> Path:
+    """The file that a user means: a path, else the name of a shipped config. Raises InputError for neither."""
+    path = Path(given)
+    if path.is_file():
+        return path
+    names = shipped()
+    key = path.name.removesuffix(".yaml")
+    if key in names and (path.name == given or not path.is_absolute()):
+        return names[key]
+    raise InputError(f"There is no config {given!r}; {did_you_mean(key, names)} (or give the path of a YAML file).")
+
+
+def load(given: str, overrides: Sequence[str] = ()) -> Config:
+    """Read a config by path or shipped name and apply `key.path=value` overrides.
+
+    Relative paths in the config stand as they are: they are read from the working folder.
+    Raises InputError for a missing or unreadable file and ConfigError, one sentence a field, for what is not valid.
+    """
+    path = find(given)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        where = getattr(error, "problem_mark", None)
+        place = f" at line {where.line + 1}" if where else ""
+        problem = getattr(error, "problem", None) or error
+        raise ConfigError(f"{path} is not readable YAML{place} ({problem}); mend it.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} holds {type(content).__name__}, not a table of settings; see `ventral configs`.")
+    for override in overrides:
+        _override(content, override)
+    return parse(content)
+
+
+def parse(content: Mapping[str, Any]) -> Config:
+    """A config from plain values. Raises ConfigError that names the field, the value given and what is allowed."""
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def _override(content: dict[str, Any], text: str) -> None:
+    """Apply one `key.path=value`; list items are addressed by number, values are YAML."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set was given {text!r}; expected key.path=value, such as seed=1 or models.0.seed=2.")
+    *parents, last = re.split(r"\.", key)
+    place: Any = content
+    for step in parents:
+        if isinstance(place, list) and step.isdigit() and int(step) < len(place):
+            place = place[int(step)]
+        elif isinstance(place, dict):
+            place = place.setdefault(step, {})
+        else:
+            raise ConfigError(f"--set {key}: there is nothing at {step!r} to set.")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: {value!r} is not a YAML value.") from error
+    if isinstance(place, list):
+        if not last.isdigit() or int(last) >= len(place):
+            raise ConfigError(f"--set {key}: the list has {len(place)} items, numbered from 0.")
+        place[int(last)] = parsed
+    elif isinstance(place, dict):
+        place[last] = parsed
+    else:
+        raise ConfigError(f"--set {key}: {'.'.join(parents)} is a single value, not a table.")
+
+
+# ------------------------------------------------------------------------------------------- saying what is wrong
+
+
+def _explain(error: ValidationError) -> str:
+    """One sentence for each of the first few problems."""
+    problems = error.errors()
+    sentences = [_sentence(problem) for problem in problems[:4]]
+    if len(problems) > 4:
+        sentences.append(f"({len(problems) - 4} more problems.)")
+    return "\n".join(dict.fromkeys(sentences))
+
+
+def _sentence(problem: Mapping[str, Any]) -> str:
+    kind, location = problem["type"], list(problem["loc"])
+    model, path = _walk(location)
+    where = ".".join(path) or "the config"
+    given = problem["input"]
+    if kind == "extra_forbidden":
+        fields = model.model_fields if model else {}
+        return f"{where}: there is no such key; {did_you_mean(path[-1], fields)}."
+    if kind in {"union_tag_invalid", "literal_error", "enum"}:
+        allowed = re.findall(r"'([^']*)'|(\d+)", problem["ctx"].get("expected_tags") or problem["ctx"]["expected"])
+        value = given.get("kind") if kind == "union_tag_invalid" and isinstance(given, dict) else given
+        if kind == "union_tag_invalid":
+            where += ".kind"
+        return f"{where}: was given {value!r}; {did_you_mean(str(value), [a or b for a, b in allowed])}."
+    if kind == "union_tag_not_found":
+        return f"{where}: has no `kind`; {did_you_mean('', _tags(location))}."
+    if kind == "missing":
+        return f"{where}: is missing; add it."
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: was given {_short(given)}; {message[0].lower()}{message[1:]}."
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _walk(location: Sequence[str | int]) -> tuple[type[BaseModel] | None, list[str]]:
+    """The model that owns the last key of a pydantic location, and the location as a user would write it.
+
+    Pydantic puts the tag of a union into the location; the user's file has no such level.
+    """
+    model: type[BaseModel] | None = Config
+    choices: dict[str, type[BaseModel]] = {}
+    path: list[str] = []
+    owner = model
+    for step in location:
+        if isinstance(step, str) and step in choices and len(choices) > 1:
+            model, choices = choices[step], {}
+            owner = model
+            continue
+        path.append(str(step))
+        if isinstance(step, int):
+            model = next(iter(choices.values())) if len(choices) == 1 else model
+            continue
+        owner = model if model else owner
+        field = model.model_fields.get(step) if model else None
+        choices = {_tag(found): found for found in _models(field.rebuild_annotation())} if field else {}
+        model = next(iter(choices.values())) if len(choices) == 1 else None
+    return owner, path
+
+
+def _tags(location: Sequence[str | int]) -> list[str]:
+    """The kinds that stand at a location."""
+    first = next((step for step in location if isinstance(step, str)), None)
+    field = Config.model_fields.get(first) if first else None
+    return [_tag(model) for model in _models(field.rebuild_annotation())] if field else []
+
+
+def _tag(model: type[BaseModel]) -> str:
+    field = model.model_fields.get("kind")
+    return str(field.default) if field else model.__name__
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    """The models inside a type annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and get_origin(annotation) is None:
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models(inner)

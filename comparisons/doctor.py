@@ -1,0 +1,156 @@
+"""`ventral doctor`: what is installed, where things lie, what is wrong, and how to mend it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import socket
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from bridge.data import all_datasets
+from bridge.store import cache_folder
+
+PACKAGES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "transformer_lens": "transformer-lens",
+    "sae_lens": "sae-lens",
+    "rsatoolbox": "rsatoolbox",
+    "brainscore_vision": "brainscore-vision",
+    "datasets": "datasets",
+    "timm": "timm",
+    "transformers": "transformers",
+}
+OURS = ("bridge", "saes", "probes", "comparisons")
+SHADOWED = (*OURS, "configs", "tests")
+
+
+def examine(folder: Path | None = None) -> int:
+    """Print the state of this installation as seen from `folder` (the working one); 0, or 1 if something is wrong."""
+    folder = folder or Path.cwd()
+    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}")
+    problems = [
+        *_packages(),
+        *_names(folder),
+        *_device(),
+        *_cache(),
+        *_data(),
+    ]
+    print()
+    for problem in problems:
+        print(f"WRONG: {problem}")
+    print("Nothing is wrong." if not problems else f"{len(problems)} to mend.")
+    return int(bool(problems))
+
+
+def _packages() -> Iterator[str]:
+    """Import every package; a package that fails is named with its reason."""
+    print("\nPackages")
+    for module, distribution in PACKAGES.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                importlib.import_module(module)
+            print(f"  {distribution:20} {importlib.metadata.version(distribution)}")
+        except Exception as error:
+            print(f"  {distribution:20} does not import")
+            yield (
+                f"{distribution} does not import ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}); "
+                f"{_remedy(module, str(error))}"
+            )
+
+
+def _remedy(module: str, message: str) -> str:
+    """How to mend an import that failed."""
+    if "torchvision::nms" in message:
+        return "torch and torchvision come from different builds: install both from the same index (`make env`)."
+    return "install the versions of requirements.lock again (`make env`)."
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """Other packages of our names, in the working folder or installed, that Python would import in our stead."""
+    home = Path(__file__).parent.parent
+    for name in SHADOWED:
+        for place in (folder / name, folder / f"{name}.py"):
+            inside = place.is_file() or (place.is_dir() and any(place.glob("*.py")))
+            if inside and place.resolve().parent != home.resolve():
+                yield (
+                    f"{place} has the name of a package of this project and is imported in its stead from this folder; "
+                    "rename it or work in another folder."
+                )
+    for name in OURS:
+        spec = importlib.util.find_spec(name)
+        found = Path(spec.origin).parent.parent if spec and spec.origin else None
+        if found is None or found.resolve() != home.resolve():
+            yield (
+                f"`import {name}` finds {found or 'nothing'} and not {home / name}; uninstall the other distribution "
+                "or put this one first on the path."
+            )
+
+
+def _device() -> Iterator[str]:
+    """The device that `auto` means."""
+    print("\nDevice")
+    try:
+        import torch
+    except Exception:
+        return  # said under packages
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            about = torch.cuda.get_device_properties(index)
+            print(f"  cuda:{index} {about.name}, {about.total_memory / 2**30:.0f} GiB")
+    else:
+        print(f"  cpu, {os.cpu_count()} processors, {torch.get_num_threads()} threads (no CUDA device)")
+    yield from ()
+
+
+def _cache() -> Iterator[str]:
+    """Where artefacts and data go, and whether they can."""
+    print("\nFolders")
+    folder = cache_folder()
+    print(f"  cache          {folder}{'' if folder.exists() else ' (not there yet)'}")
+    parent = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        yield f"the cache {folder} cannot be written ({error.strerror}); set VENTRAL_CACHE to a folder that can."
+    given = os.environ.get("VENTRAL_DATA")
+    print(f"  VENTRAL_DATA   {given or 'not set (data sets are fetched into the cache)'}")
+    if given and not Path(given).is_dir():
+        yield f"VENTRAL_DATA names {given}, which is not a folder; name an existing one or unset it."
+
+
+def _data() -> Iterator[str]:
+    """Which data sets are here, and whether the others could be fetched. A missing network is no fault by itself."""
+    print("\nData sets")
+    reachable: dict[str, bool] = {}
+    for name, data in all_datasets().items():
+        if data.available():
+            state = "here"
+        elif data.local_only:
+            state = "local only: cannot be fetched"
+        else:
+            hosts = {urlsplit(entry.address).hostname or "" for entry in data.files if entry.address}
+            for host in hosts - set(reachable):
+                reachable[host] = _connects(host)
+            away = sorted(host for host in hosts if not reachable[host])
+            state = f"not here, and {away[0]} cannot be reached" if away else "can be fetched"
+        print(f"  {name:22} {state}")
+    yield from ()
+
+
+def _connects(host: str) -> bool:
+    try:
+        with socket.create_connection((host, 443), timeout=3):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,25 @@
+"""The contract of a comparison: which stages it adds to the plan, and which of them hold its results.
+
+The plan, the report, `--dry-run` and any executor know nothing else about it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bridge.spec import Spec
+
+if TYPE_CHECKING:
+    from comparisons.plan import Planner
+
+
+class ComparisonSpec(Spec):
+    """One comparison of a config; a kind adds its own fields and a literal `kind`."""
+
+    def add_stages(self, planner: Planner) -> list[str]:
+        """Add this comparison's stages to the plan; the ids of those whose artefact holds `results.json`.
+
+        Such a file is `{"results": [Result, ...], "verdicts": [Verdict, ...], "dropped": [text, ...]}`.
+        Raises ConfigError for sites, measures or references that do not exist.
+        """
+        raise NotImplementedError

@@ -1,0 +1,244 @@
+"""`kind: rsa`: every chosen site of every model against every region of every recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from bridge.errors import ConfigError
+from bridge.store import write_atomically
+from bridge.streams import Site, match_sites
+from comparisons.kinds.base import ComparisonSpec
+from comparisons.references import AnyReference, fingerprint, reference_rdms
+
+if TYPE_CHECKING:
+    from bridge.models import ModelSpec
+    from bridge.recordings.recordings import Recordings, RegionRDMs
+    from comparisons.plan import Planner, Progress
+
+
+class RSAComparison(ComparisonSpec):
+    """Representational similarity analysis (Kriegeskorte et al. 2008) along the stream."""
+
+    kind: Literal["rsa"] = "rsa"
+    sites: Annotated[list[str], Field(min_length=1)] = ["stem", "blocks.*.hook_resid_post", "blocks.*.hook_write"]
+    """Globs over site names; `stem` is what enters the first block."""
+    rdm: Literal["correlation"] = "correlation"
+    """Dissimilarity between the patterns that two stimuli evoke."""
+    measures: Annotated[list[Literal["spearman", "corr"]], Field(min_length=1)] = ["spearman", "corr"]
+    """How model and brain RDMs are compared: rank correlation, or Pearson correlation of dissimilarities."""
+    draws: Annotated[int, Field(ge=0)] = 1000
+    """Bootstrap draws over stimuli and subjects behind each interval; 0 for none."""
+    references: list[AnyReference] = []
+    """RDMs that stand beside the models."""
+
+    def add_stages(self, planner: Planner) -> list[str]:
+        config = planner.config
+        if not config.recordings:
+            raise ConfigError("comparisons: rsa needs recordings; add at least one under `recordings`.")
+        chosen = [_chosen_sites(planner, model, self.sites) for model in config.models]
+        model_stages = [
+            self._add_model(planner, model, sites) for model, sites in zip(config.models, chosen, strict=True)
+        ]
+        brain = self._add_recordings(planner)
+        found = []
+        for measure in self.measures:
+            name = f"rsa {measure}"
+            found.append(self._add_evaluation(planner, name, measure, brain, model_stages, chosen))
+        return found
+
+    def _add_model(self, planner: Planner, model: ModelSpec, sites: dict[str, Site]) -> str:
+        """The RDMs of a model's sites."""
+        capture = planner.capture(model, list(sites))
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from bridge.activations import Activations
+            from comparisons.rdms import UndefinedPatterns, correlation_rdm
+
+            activations = Activations(needed[capture])
+            rdms, dropped = {}, {}
+            for done, site in enumerate(sites):
+                try:
+                    rdms[site] = correlation_rdm(activations.read(site))
+                except UndefinedPatterns as undefined:
+                    dropped[site] = f"{model.name} {site} was left out: {undefined}"
+                progress((done + 1) / len(sites))
+            np.savez(folder / "rdms.npz", **rdms)
+            write_atomically(folder / "rdms.json", json.dumps({"ids": activations.ids, "dropped": dropped}))
+
+        inputs = {"rdm": self.rdm, "sites": list(sites), "format": 1}
+        return planner.add(f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",))
+
+    def _add_recordings(self, planner: Planner) -> str:
+        """The RDMs of every region of all recordings, aligned to the stimuli by id."""
+        config = planner.config
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            ids = planner.stimuli.ids
+            regions: list[RegionRDMs] = []
+            for done, spec in enumerate(config.recordings):
+                for item in spec.load(planner.stimuli):
+                    regions += [rdms.aligned_to(ids) for rdms in region_rdms(item)]
+                progress((done + 1) / len(config.recordings))
+            save_regions(folder, regions)
+
+        inputs = {
+            "recordings": [spec.fingerprint() for spec in config.recordings],
+            "stimuli": config.stimuli.fingerprint(),
+            "rdm": self.rdm,
+            "format": 1,
+        }
+        return planner.add("recordings", "regions", inputs, build, libraries=("numpy",))
+
+    def _add_evaluation(
+        self,
+        planner: Planner,
+        name: str,
+        measure: str,
+        brain: str,
+        model_stages: list[str],
+        chosen: list[dict[str, Site]],
+    ) -> str:
+        """All models and references against every region, by one measure."""
+        config, seed, draws = planner.config, planner.config.seed, self.draws
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.rsa import evaluate
+
+            regions = load_regions(needed[brain])
+            candidates: list[tuple[dict[str, Any], np.ndarray, tuple[str, str] | None]] = []
+            dropped: list[str] = []
+            for model, stage, sites in zip(config.models, model_stages, chosen, strict=True):
+                notes = json.loads((needed[stage] / "rdms.json").read_text())
+                dropped += notes["dropped"].values()
+                with np.load(needed[stage] / "rdms.npz", allow_pickle=False) as rdms:
+                    for site in (site for site in sites.values() if site.name in rdms):
+                        about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.role}
+                        candidates.append((about, rdms[site.name], None))
+            for reference in self.references:
+                for label, rdm, own in reference_rdms(reference, planner.stimuli, regions):
+                    candidates.append(({"model": label, "site": None, "role": "reference"}, rdm, own))
+            keys = [planner.plan.stages[stage].key for stage in (brain, *model_stages)]
+            results = []
+            for done, region in enumerate(regions):
+                here = (region.name, region.region)
+                against = [(about, rdm) for about, rdm, own in candidates if own != here]
+                found = evaluate(
+                    np.stack([rdm for _, rdm in against]), region.rdms, measure=measure, draws=draws, seed=seed
+                )
+                intervals, p = found.interval(), found.p()
+                for index, (about, _) in enumerate(against):
+                    known = bool(np.isfinite(found.standard_error[index])) and draws > 0
+                    results.append(
+                        {
+                            "comparison": "rsa",
+                            "measure": measure,
+                            **about,
+                            "recordings": region.name,
+                            "region": region.region,
+                            "estimate": float(found.estimate[index]),
+                            "interval": [float(x) for x in intervals[index]] if known else None,
+                            "ceiling": found.ceiling,
+                            "p": float(p[index]) if known else None,
+                            "n_stimuli": len(region.stimulus_ids),
+                            "n_subjects": len(region.subjects),
+                            "n_draws": draws,
+                            "seed": seed,
+                            "simulated": region.simulated,
+                            "dropped": region.dropped,
+                            "notes": found.notes,
+                            "artefacts": keys,
+                        }
+                    )
+                progress((done + 1) / len(regions))
+            write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
+
+        inputs = {
+            "measure": measure,
+            "draws": draws,
+            "seed": seed,
+            "models": [[model.name, model.role] for model in config.models],
+            "sites": [list(sites) for sites in chosen],
+            "references": [fingerprint(reference) for reference in self.references],
+            "format": 1,
+        }
+        return planner.add(
+            name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy", "ventral-bridge")
+        )
+
+
+def _chosen_sites(planner: Planner, model: ModelSpec, patterns: list[str]) -> dict[str, Site]:
+    """The sites of a model that match. Raises ConfigError that names the model."""
+    sites = planner.sites(model)
+    try:
+        return {name: sites[name] for name in match_sites(patterns, list(sites))}
+    except ConfigError as error:
+        raise ConfigError(f"comparisons.sites, model {model.name!r}: {error}") from None
+
+
+def region_rdms(recordings: Recordings | RegionRDMs) -> list[RegionRDMs]:
+    """A recordings' RDMs, one object a region: subject by subject, from the mean over repetitions.
+
+    Subjects that lack a stimulus, or in whom a stimulus evokes the same count in every neuroid, are left out and
+    named in `dropped`. Raises UndefinedPatterns if that leaves a region without subjects.
+    """
+    from bridge.recordings.recordings import RegionRDMs
+    from comparisons.rdms import UndefinedPatterns, correlation_rdm
+
+    if isinstance(recordings, RegionRDMs):
+        return [recordings]
+    found = []
+    for name in recordings.regions:
+        region = recordings.region(name)
+        rdms, subjects, dropped = [], [], list(region.dropped)
+        last: UndefinedPatterns | None = None
+        for subject in dict.fromkeys(region.neuroids["subject"]):
+            own = (region.neuroids["subject"] == subject).to_numpy()
+            try:
+                rdms.append(correlation_rdm(np.nanmean(region.data[:, :, own], axis=0)))
+                subjects.append(str(subject))
+            except UndefinedPatterns as undefined:
+                last = undefined
+                dropped.append(f"subject {subject} of {name}: {undefined}")
+        if last is not None and not rdms:
+            raise last
+        found.append(
+            RegionRDMs(
+                name=recordings.name,
+                region=name,
+                rdms=np.stack(rdms),
+                stimulus_ids=recordings.stimulus_ids,
+                subjects=tuple(subjects),
+                simulated=recordings.simulated,
+                citation=recordings.citation,
+                dropped=tuple(dropped),
+            )
+        )
+    return found
+
+
+def save_regions(folder: Path, regions: list[RegionRDMs]) -> None:
+    """Region RDMs as regions.npz (one array [subject, pair] a region) and regions.json (everything else)."""
+    np.savez(folder / "regions.npz", **{str(number): region.rdms for number, region in enumerate(regions)})
+    about = [{key: value for key, value in region.__dict__.items() if key != "rdms"} for region in regions]
+    write_atomically(folder / "regions.json", json.dumps(about))
+
+
+def load_regions(folder: Path) -> list[RegionRDMs]:
+    """What `save_regions` wrote."""
+    from bridge.recordings.recordings import RegionRDMs
+
+    about = json.loads((folder / "regions.json").read_text())
+    with np.load(folder / "regions.npz", allow_pickle=False) as arrays:
+        return [
+            RegionRDMs(
+                **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()},
+                rdms=arrays[str(number)],
+            )
+            for number, values in enumerate(about)
+        ]

@@ -1,0 +1,221 @@
+"""Execute a plan: make what is missing, reuse what is there, and leave a run folder a person can read.
+
+    runs/NAME/results.json   config, provenance, results, verdicts (written last: its presence says that all is there)
+    runs/NAME/report.html    the same, to be read
+    runs/NAME/figures/       the pictures as PNG and SVG
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from bridge.errors import ConfigError
+from bridge.store import Store, cannot_write, write_atomically
+from comparisons.config import Config
+from comparisons.plan import Plan, Stage, make_plan
+from comparisons.results import Result, RunResults, Verdict
+
+REPORTED = (
+    "ventral-bridge",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "transformer-lens",
+    "sae-lens",
+    "rsatoolbox",
+    "brainscore-vision",
+    "datasets",
+    "numpy",
+    "scipy",
+)
+
+
+class Reporter(Protocol):
+    """Told what a run does. The command line draws bars or writes a plain log; a notebook may pass its own."""
+
+    def planned(self, plan: Plan, missing: list[str]) -> None:
+        """Called once before anything is computed."""
+        ...
+
+    def started(self, stage: Stage) -> None:
+        """A stage begins."""
+        ...
+
+    def advanced(self, stage: Stage, share: float) -> None:
+        """`share` (0 to 1) of a stage is done."""
+        ...
+
+    def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
+        """A stage is done, or was found done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something that the user should know."""
+        ...
+
+
+class Silent:
+    """A reporter that says nothing."""
+
+    def planned(self, plan: Plan, missing: list[str]) -> None:
+        """Nothing."""
+
+    def started(self, stage: Stage) -> None:
+        """Nothing."""
+
+    def advanced(self, stage: Stage, share: float) -> None:
+        """Nothing."""
+
+    def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
+        """Nothing."""
+
+
+def run(
+    config: Config,
+    out: Path,
+    *,
+    store: Store | None = None,
+    reporter: Reporter | None = None,
+    command: str = "",
+) -> RunResults:
+    """Run a config and leave results, report and figures in `out`; returns what results.json holds.
+
+    What the store holds already is not computed again, and a run whose folder is complete changes nothing.
+    Raises ConfigError, InputError, UnreachableError and StorageError; then `out` is as it was.
+    """
+    store, reporter = store or Store(), reporter or Silent()
+    plan = make_plan(config, store)
+    before = finished(out, config, plan)
+    if before is not None:
+        reporter.note(f"{out} is complete; nothing to compute.")
+        return before
+    _check_writable(out)
+    missing = [name for name in needed(plan, store)]
+    reporter.planned(plan, missing)
+    paths, seconds = execute(plan, store, reporter)
+    results, verdicts, dropped = _collect(plan, paths)
+    made = RunResults(
+        name=config.name,
+        title=config.title or config.name,
+        question=config.question,
+        config=config.content(),
+        provenance=_provenance(config, plan, command),
+        results=tuple(results),
+        verdicts=tuple(verdicts),
+        dropped=tuple(dict.fromkeys(dropped)),
+        seconds=seconds,
+    )
+    from comparisons.report.figures import save_figures
+    from comparisons.report.page import write_report
+
+    out.mkdir(parents=True, exist_ok=True)
+    save_figures(made, out / "figures")
+    write_report(made, out)
+    write_atomically(out / "results.json", made.model_dump_json(indent=1))
+    return made
+
+
+def needed(plan: Plan, store: Store) -> list[str]:
+    """The stages that have to be computed, in order: those that results need and the store lacks."""
+    wanted: set[str] = set()
+    waiting = list(plan.results)
+    while waiting:
+        name = waiting.pop()
+        stage = plan.stages[name]
+        if name not in wanted and not store.has(stage.kind, stage.inputs):
+            wanted.add(name)
+            waiting += stage.needs
+    return [name for name in plan.stages if name in wanted]
+
+
+def execute(plan: Plan, store: Store, reporter: Reporter) -> tuple[dict[str, Path], dict[str, float]]:
+    """Make what is missing, each stage after what it needs; folders by stage id, and seconds of those computed."""
+    missing = set(needed(plan, store))
+    paths: dict[str, Path] = {}
+    seconds: dict[str, float] = {}
+    for name, stage in plan.stages.items():
+        if name not in missing:
+            paths[name] = store.path(stage.kind, stage.inputs)
+            continue
+        reporter.started(stage)
+        began = time.perf_counter()
+
+        def build(folder: Path, stage: Stage = stage) -> None:
+            stage.build(folder, paths, lambda share: reporter.advanced(stage, share))
+
+        paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable)
+        seconds[name] = round(time.perf_counter() - began, 2)
+        reporter.finished(stage, seconds[name], reused=False)
+    return paths, seconds
+
+
+def finished(out: Path, config: Config, plan: Plan) -> RunResults | None:
+    """The results in `out` if they are those of this very config and plan, and the report is there."""
+    path = out / "results.json"
+    if not path.is_file() or not (out / "report.html").is_file():
+        return None
+    try:
+        found = RunResults.model_validate_json(path.read_bytes())
+    except ValueError:
+        return None  # of another version, or damaged: it is written anew
+    same = found.provenance.get("plan") == plan.digest and found.config == config.content()
+    return found if same else None
+
+
+def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[Verdict], list[str]]:
+    results, verdicts, dropped = [], [], []
+    for name in plan.results:
+        content = json.loads((paths[name] / "results.json").read_text())
+        results += [Result.model_validate(values) for values in content["results"]]
+        verdicts += [Verdict.model_validate(values) for values in content.get("verdicts", [])]
+        dropped += content.get("dropped", [])
+    return results, verdicts, dropped
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before hours of work, not after, that the results cannot be written. Leaves nothing behind."""
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file; give a folder for the results with --out.")
+    parent = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise cannot_write(out, error) from error
+
+
+def _provenance(config: Config, plan: Plan, command: str) -> dict[str, Any]:
+    from bridge.data import dataset
+
+    parts = [config.stimuli, *config.models, *config.recordings, *config.comparisons]
+    names = dict.fromkeys(name for part in parts for name in part.datasets())
+    return {
+        "plan": plan.digest,
+        "command": command or "ventral run",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seed": config.seed,
+        "versions": {name: importlib.metadata.version(name) for name in REPORTED},
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors",
+        "artefacts": {name: stage.key for name, stage in plan.stages.items()},
+        "datasets": [
+            {"name": name, "title": data.title, "licence": data.licence, "citation": data.citation}
+            for name in names
+            for data in [dataset(name)]
+        ],
+        "interpreter": sys.implementation.name,
+    }
