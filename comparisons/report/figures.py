@@ -7,8 +7,8 @@ bytes: ids are salted, and neither dates nor versions are written.
 
 from __future__ import annotations
 
-import hashlib
 import io
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +96,7 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         )  # fmt: skip
         added = select.writes(panel.results, style.model, style.role)
         axes.plot(
-            [r.depth for r in added], [r.estimate for r in added], linestyle="none", color=style.colour,
+            [float(r.depth or 0.0) for r in added], [r.estimate for r in added], linestyle="none", color=style.colour,
             marker=style.marker, markersize=3.6, markerfacecolor="none", markeredgewidth=0.8, zorder=3.5,
         )  # fmt: skip
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["stem", "0.25", "0.5", "0.75", "end"])
@@ -113,7 +113,7 @@ def draw_writes(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tuple[
     for style in shown:
         pairs = select.write_pairs(panel.results, style.model, style.role)
         x, y = [stream.estimate for stream, _ in pairs], [write.estimate for _, write in pairs]
-        axes.plot(x, y, color=style.colour, linewidth=0.7, alpha=0.5, dashes=style.dash or (None, None), zorder=2)
+        axes.plot(x, y, color=style.colour, linewidth=0.8, alpha=0.6, dashes=style.dash or (None, None), zorder=2)
         sizes = [12 + 34 * float(stream.depth or 0.0) for stream, _ in pairs]
         # Untrained networks and controls stay open, so that the two are told apart without colour too.
         face = style.colour if style.role == "trained" else "none"
@@ -140,7 +140,7 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     """The heights moved apart to at least `gap`, in the same order, about their middle."""
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)
-    for below, above in zip(order, order[1:], strict=False):
+    for below, above in itertools.pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
     shift = (sum(placed) - sum(heights)) / max(len(heights), 1)
     return [height - shift for height in placed]
@@ -165,7 +165,7 @@ def _finish(axes: Axes, title: str, simulated: bool) -> None:
     if simulated:
         axes.set_title("SIMULATED", loc="right", fontsize=8, fontweight="bold", color=ALERT, pad=8)
         axes.text(
-            0.5, 0.5, "SIMULATED", transform=axes.transAxes, rotation=24, ha="center", va="center", fontsize=27,
+            0.5, 0.5, "SIMULATED", transform=axes.transAxes, rotation=24, ha="center", va="center", fontsize=22,
             fontweight="bold", color=ALERT, alpha=0.13, zorder=0.6,
         )  # fmt: skip
 
@@ -250,8 +250,10 @@ def _place(figure: Figure, column: int, rows_below: int) -> Axes:
 # --------------------------------------------------------------------------------------------------- for the page
 
 
-def panel_svg(draw: Draw, panel: Panel, title: str, shown: Sequence[Style], limits: tuple[float, float]) -> str:
-    """One panel as an `<svg>` element for the page: the page's colours, transparent, no ids that clash.
+def panel_svg(
+    draw: Draw, panel: Panel, title: str, shown: Sequence[Style], limits: tuple[float, float], prefix: str
+) -> str:
+    """One panel as an `<svg>` element for the page: transparent, in the page's colours, its ids after `prefix`.
 
     Text in it is escaped by matplotlib's SVG writer. `draw` is `draw_by_depth` or `draw_writes`.
     """
@@ -264,24 +266,25 @@ def panel_svg(draw: Draw, panel: Panel, title: str, shown: Sequence[Style], limi
         draw(axes, panel, shown, limits)
         _finish(axes, title, panel.simulated)
         svg = _bytes(figure, "svg").decode()
-    return _for_page(svg)
+    return _for_page(svg, prefix)
 
 
-def _for_page(svg: str) -> str:
+def _for_page(svg: str, prefix: str) -> str:
     """An SVG file's element for use inside a page (the texts in it are left as they are)."""
     svg = svg[svg.index("<svg") :].strip()
     # Defined once in the page's style sheet; ids of groups have no use there and would clash between panels.
     svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<g id=\"[^\"]*\"", "<g", svg)
-    own = hashlib.sha256(svg.encode()).hexdigest()[:8]
-    svg = re.sub(r"(<[^<>]*\bid=\")|(url\(#)|(href=\"#)", rf"\g<0>{own}-", svg)
-    svg = re.sub(r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true" focusable="false">', svg, count=1)
+    svg = re.sub(r"(<[^<>]*\bid=\")|(url\(#)|(href=\"#)", rf"\g<0>{prefix}-", svg)
+    svg = re.sub(
+        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true" focusable="false">', svg, count=1
+    )
     for colour, variable in PAGE_COLOURS.items():
         svg = re.sub(rf"((?:fill|stroke): ){colour}\b", rf"\g<1>{variable}", svg)
     return re.sub(r"\n\s*", "\n", svg)
 
 
-def swatch_svg(style: Style) -> str:
+def swatch_svg(style: Style, prefix: str) -> str:
     """The legend's sample of a model's line and marker, as an `<svg>` element for the page."""
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -293,7 +296,7 @@ def swatch_svg(style: Style) -> str:
                    linewidth=1.6, dashes=style.dash or (None, None), markeredgewidth=0)
         )  # fmt: skip
         svg = _bytes(figure, "svg").decode()
-    return _for_page(svg)
+    return _for_page(svg, prefix)
 
 
 # --------------------------------------------------------------------------------------------------------- files
@@ -325,7 +328,7 @@ def _file_bytes(draw: Draw, shown: Sequence[Panel], drawn: Sequence[Style], limi
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    columns = min(len(shown), 4)
+    columns = len(shown) if len(shown) <= 3 else 2 if len(shown) == 4 else 3
     rows = math.ceil(len(shown) / columns)
     per_row = max(1, int(columns * WIDTH / 1.9))
     entries = len(drawn) + (draw is draw_by_depth)
@@ -337,12 +340,16 @@ def _file_bytes(draw: Draw, shown: Sequence[Panel], drawn: Sequence[Style], limi
             draw(axes, panel, drawn, limits)
             _finish(axes, title, panel.simulated)
         handles = [
-            Line2D([], [], color=s.colour, marker=s.marker, markersize=4.5, dashes=s.dash or (None, None), linewidth=1.5)
+            Line2D(
+                [], [], color=s.colour, marker=s.marker, markersize=4.5, dashes=s.dash or (None, None), linewidth=1.5
+            )
             for s in drawn
         ]
         labels = [f"{style.model} ({style.role})" for style in drawn]
         if draw is draw_by_depth and has_writes(shown, drawn):
-            handles.append(Line2D([], [], color=MUTED, marker="o", markersize=4, linestyle="none", markerfacecolor="none"))
+            handles.append(
+                Line2D([], [], color=MUTED, marker="o", markersize=4, linestyle="none", markerfacecolor="none")
+            )
             labels.append("open: what a block wrote")
         # A legend leaves out labels that begin with an underscore; a zero-width space keeps such a model in.
         labels = [f"\u200b{label}" if label.startswith("_") else label for label in labels]

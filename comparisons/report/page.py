@@ -55,6 +55,7 @@ def render(results: RunResults) -> str:
         "measure": select.measure_label,
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    lead, *rest = summary.sentences(results)
     steps = methods.paragraphs(results)
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
@@ -62,11 +63,12 @@ def render(results: RunResults) -> str:
         run=results,
         simulated=any(r.simulated for r in results.results) or any(v.simulated for v in results.verdicts),
         all_simulated=bool(results.results) and all(r.simulated for r in results.results),
-        sentences=summary.sentences(results),
+        lead=lead,
+        rest=rest,
         best=[row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)],
         pictures=pictures(results),
-        legend=[(style, Markup(draw.swatch_svg(style))) for style in draw.styles(results.results)],
         rows=rows(results.results),
+        several_comparisons=len({r.comparison for r in results.results}) > 1,
         notes=Notes.of(results.results),
         filters=filters(results.results),
         dropped=dropped(results),
@@ -90,54 +92,63 @@ def render(results: RunResults) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure of the page: a heading, a caption and one drawing a panel with its description in words."""
+    """One figure of the page: a heading, a legend, a caption and one drawing a panel with its description in words."""
 
     identity: str
     heading: str
     caption: str
+    legend: list[tuple[draw.Style, Any]]
     panels: list[tuple[Any, str]]
 
 
 def pictures(results: RunResults) -> list[Picture]:
     """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
-    from markupsafe import Markup
-
     drawn = draw.styles(results.results)
     found: list[Picture] = []
-    for (comparison, measure), shown in select.panels(results.results).items():
-        titles = select.panel_titles(shown)
+    for (_, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
+        words = [_in_words(panel, title) for panel, title in _titled(shown)]
+        heading = f"Similarity by depth: {label}"
         limits = draw.depth_limits(shown)
-        found.append(
-            Picture(
-                f"depth-{len(found)}",
-                f"Similarity by depth: {label}",
-                _depth_caption(shown),
-                [
-                    (Markup(draw.panel_svg(draw.draw_by_depth, panel, title, drawn, limits)), _in_words(panel, title))
-                    for panel, title in zip(shown, titles, strict=True)
-                ],
-            )
-        )
+        caption = _depth_caption(shown)
+        found.append(_picture(len(found), heading, caption, draw.draw_by_depth, shown, words, drawn, limits))
         if draw.has_writes(shown, drawn):
+            words = [
+                f"{title}: {label} of each block's write against that of the stream after the block."
+                for _, title in _titled(shown)
+            ]
+            heading = f"The write against the stream: {label}"
             limits = draw.write_limits(shown, drawn)
-            found.append(
-                Picture(
-                    f"writes-{len(found)}",
-                    f"The write against the stream: {label}",
-                    "One marker a block, larger where it lies deeper; lines join blocks in order. Below the dashed "
-                    "line, the stream that leaves a block is more like the region than what the block added. "
-                    "Trained networks have filled markers, all others open ones.",
-                    [
-                        (
-                            Markup(draw.panel_svg(draw.draw_writes, panel, title, drawn, limits)),
-                            f"{title}: {label} of each block's write against that of the stream after the block.",
-                        )
-                        for panel, title in zip(shown, titles, strict=True)
-                    ],
-                )
-            )
+            found.append(_picture(len(found), heading, WRITE_CAPTION, draw.draw_writes, shown, words, drawn, limits))
     return found
+
+
+WRITE_CAPTION = (
+    "One marker a block, larger where it lies deeper; lines join blocks in order. Below the dashed line, the stream "
+    "that leaves a block is more like the region than what the block added. Trained networks have filled markers, all "
+    "others open ones."
+)
+
+
+def _titled(shown: Sequence[select.Panel]) -> list[tuple[select.Panel, str]]:
+    return list(zip(shown, select.panel_titles(shown), strict=True))
+
+
+def _picture(
+    index: int,
+    heading: str,
+    caption: str,
+    how: draw.Draw,
+    shown: Sequence[select.Panel],
+    words: Sequence[str],
+    drawn: Sequence[draw.Style],
+    limits: tuple[float, float],
+) -> Picture:
+    from markupsafe import Markup
+
+    svgs = [draw.panel_svg(how, p, t, drawn, limits, f"f{index}p{i}") for i, (p, t) in enumerate(_titled(shown))]
+    swatches = [(style, Markup(draw.swatch_svg(style, f"f{index}s{i}"))) for i, style in enumerate(drawn)]
+    return Picture(f"figure-{index}", heading, caption, swatches, list(zip(map(Markup, svgs), words, strict=True)))
 
 
 def _depth_caption(shown: Sequence[select.Panel]) -> str:
@@ -151,7 +162,7 @@ def _depth_caption(shown: Sequence[select.Panel]) -> str:
         if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
         else "No intervals were computed."
     )
-    without = [t for panel, t in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
+    without = [title for panel, title in _titled(shown) if panel.ceiling is None]
     if len(without) < len(shown):
         parts.append("Grey: noise ceiling.")
     if without:
@@ -160,14 +171,18 @@ def _depth_caption(shown: Sequence[select.Panel]) -> str:
         parts.append("Dashed: reference representations.")
     other = [r for r in results if r.role != "reference" and (r.depth is None or select.kind(r) not in _DRAWN)]
     if other:
-        parts.append(f"{len(other)} results of other sites are in the table only.")
+        parts.append(f"{_count(other)} of other sites: in the table only.")
     unknown = [r for r in results if not select.has_estimate(r)]
     if unknown:
-        parts.append(f"{len(unknown)} results have no number and are not drawn.")
+        parts.append(f"Not drawn for want of a number: {_count(unknown)}.")
     return " ".join(parts)
 
 
 _DRAWN = {"stem", "resid_post", "write"}
+
+
+def _count(results: Sequence[Result]) -> str:
+    return f"{len(results)} result{'' if len(results) == 1 else 's'}"
 
 
 def _in_words(panel: select.Panel, title: str) -> str:
@@ -175,7 +190,9 @@ def _in_words(panel: select.Panel, title: str) -> str:
     parts = []
     for best in summary.best_sites([panel]):
         depth = "" if best.result.depth is None else f" at depth {summary.number(best.result.depth, 2)}"
-        parts.append(f"{best.result.model} ({best.result.role}) is highest{depth}, {summary.number(best.result.estimate)}")
+        parts.append(
+            f"{best.result.model} ({best.result.role}) is highest{depth}, {summary.number(best.result.estimate)}"
+        )
     ceiling = f"; noise ceiling {summary.span(panel.ceiling)}" if panel.ceiling else ""
     simulated = "SIMULATED. " if panel.simulated else ""
     return f"{simulated}{title}, {select.measure_label(panel.measure)}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
@@ -201,6 +218,7 @@ class Row:
     """A result as the table shows it."""
 
     result: Result
+    kind: str
     share: float
     """Length of the bar under the estimate, 0 to 1 of the table's largest."""
     notes: list[int]
@@ -215,6 +233,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
     return [
         Row(
             r,
+            select.kind(r) or "other",
             max(0.0, r.estimate) / largest[r.measure] if select.has_estimate(r) and largest[r.measure] else 0.0,
             [number[text] for text in dict.fromkeys(r.notes)],
         )

@@ -89,7 +89,7 @@ def sentences(results: RunResults) -> list[str]:
         if len(trained) > NAMED:
             said.append(f"The table below has {len(trained) - NAMED} more trained networks.")
         for model in trained[:NAMED]:
-            said += _against_untrained(model, tops)
+            said += _against_ceiling(model, tops) + _against_untrained(model, tops)
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
             said.append(
@@ -106,22 +106,37 @@ def _where(tops: Sequence[Best], measure: str) -> str:
     """Where along the stream one network comes closest to each region."""
     clauses = []
     for top in tops:
-        depth = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
-        evidence = [number(top.result.estimate)]
+        place = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
+        wrote = " (a write)" if select.kind(top.result) == "write" else ""
+        evidence = number(top.result.estimate)
         if top.result.interval is not None:
-            evidence.append(f"95% interval {span(top.result.interval)}")
+            evidence += f" [{number(top.result.interval[0])}, {number(top.result.interval[1])}]"
         if top.ceiling is not None:
-            evidence.append(f"noise ceiling {span(top.ceiling)}")
-        clauses.append(f"to {top.title} {depth} ({', '.join(evidence)})")
-    simulated = " simulated recordings of" if any(top.simulated for top in tops) else ""
-    if simulated:
-        clauses[0] = clauses[0].replace("to ", f"to{simulated} ", 1)
-    return f"By {select.measure_label(measure)}, {tops[0].result.model} comes closest {listed(clauses)}."
+            evidence += f", noise ceiling {span(top.ceiling, 2)}"
+        simulated = "simulated " if top.simulated else ""
+        clauses.append(f"to {simulated}{top.title} {place}{wrote}: {evidence}")
+    intervals = "; 95% intervals in brackets" if any(top.result.interval for top in tops) else ""
+    opening = f"By {select.measure_label(measure)}, {tops[0].result.model} comes closest "
+    return f"{opening}{'; '.join(clauses)}{intervals}."
+
+
+def _against_ceiling(model: str, tops: Sequence[Best]) -> list[str]:
+    """Whether one trained network's best sites reach the lower noise ceilings."""
+    known = [b for b in tops if b.result.model == model and b.result.role == "trained" and b.ceiling is not None]
+    reached = [b.title for b in known if b.ceiling is not None and b.result.estimate >= b.ceiling[0]]
+    if not known:
+        return []
+    if not reached:
+        return [f"At no site does {model} reach the lower bound of a noise ceiling."]
+    return [f"{model} reaches the lower bound of the noise ceiling for {listed(reached)}."]
 
 
 def _against_untrained(model: str, tops: Sequence[Best]) -> list[str]:
     """How one trained network's best sites stand to the best sites of the untrained networks."""
-    above, below, overlap, missing = [], [], [], []
+    above: list[str] = []
+    below: list[str] = []
+    overlap: list[str] = []
+    missing: list[str] = []
     for top in tops:
         if top.result.model != model or top.result.role != "trained":
             continue
@@ -140,8 +155,10 @@ def _against_untrained(model: str, tops: Sequence[Best]) -> list[str]:
     if above:
         parts.append(f"lower than {model}'s for {listed(above)}")
     if below:
-        parts.append(f"{'as high or higher' if above else f'as high as {model}’s or higher'} for {listed(below)}")
-    shared = f"the 95% intervals of the two overlap for {listed(overlap)}" if overlap else "no 95% intervals overlap"
+        parts.append(f"as high or higher for {listed(below)}")
+    shared = (
+        f"the two 95% intervals overlap for {listed(overlap)}" if overlap else "the two 95% intervals do not overlap"
+    )
     compared = "" if missing else f"; {shared}"
     return [
         f"The best site of an untrained network is {' and '.join(parts)}{compared}; "

@@ -1,0 +1,125 @@
+"""The figures: the right numbers in the right order, files that repeat byte for byte."""
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from comparisons.report import figures, panels
+from comparisons.results import RunResults
+
+RunOf = Callable[..., RunResults]
+
+
+def test_regions_stand_in_ventral_order_and_unknown_ones_last(run_of: RunOf) -> None:
+    run = run_of(regions=("IT", "hippocampus", "V4", "V1", "EVC"), blocks=1, measures=("spearman", "corr"))
+    grouped = panels.panels(run.results)
+    assert list(grouped) == [("rsa", "spearman"), ("rsa", "corr")]
+    assert [p.region for p in grouped["rsa", "spearman"]] == ["V1", "EVC", "V4", "IT", "hippocampus"]
+
+
+def test_titles_name_the_recordings_only_where_the_region_does_not_suffice(run_of: RunOf) -> None:
+    run = run_of(regions=("V1", "IT"), blocks=1, measures=("spearman",))
+    monkey = tuple(r.model_copy(update={"recordings": "monkey"}) for r in run.results if r.region == "IT")
+    shown = panels.panels((*run.results, *monkey))["rsa", "spearman"]
+    assert panels.panel_titles(shown) == ["V1", "IT · toy-ventral", "IT · monkey"]
+
+
+def test_stream_starts_at_the_stem_and_leaves_the_writes_out(run_of: RunOf) -> None:
+    run = run_of(regions=("V1",), blocks=3, measures=("spearman",))
+    line = panels.along_stream(reversed(run.results), "resnet20", "trained")
+    assert [r.site for r in line] == [
+        "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "blocks.2.hook_resid_post",
+    ]  # fmt: skip
+    assert [r.depth for r in line] == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    pairs = panels.write_pairs(run.results, "resnet20", "trained")
+    assert [(a.site, b.site) for a, b in pairs] == [
+        (f"blocks.{k}.hook_resid_post", f"blocks.{k}.hook_write") for k in range(3)
+    ]
+
+
+def test_what_is_drawn_are_the_results(run_of: RunOf) -> None:
+    run = run_of(regions=("V1",), blocks=3, measures=("spearman",), models=(("resnet20", "trained"),))
+    (panel,) = panels.panels(run.results)["rsa", "spearman"]
+    axes = Figure().add_subplot()
+    figures.draw_by_depth(axes, panel, figures.styles(run.results), (0.0, 1.0))
+    drawn = [np.column_stack(line.get_data()) for line in axes.lines]
+    line = panels.along_stream(run.results, "resnet20", "trained")
+    added = panels.writes(run.results, "resnet20", "trained")
+    assert any(np.array_equal(xy, [(r.depth, r.estimate) for r in line]) for xy in drawn)
+    assert any(np.array_equal(xy, [(r.depth, r.estimate) for r in added]) for xy in drawn)
+    references = {r.model: r.estimate for r in run.results if r.role == "reference"}
+    assert {text.get_text() for text in axes.texts} == {"noise ceiling", *references}
+    for value in references.values():
+        assert any(np.array_equal(xy[:, 1], [value, value]) for xy in drawn)
+
+
+def test_limits_hold_everything_that_is_drawn(run_of: RunOf) -> None:
+    run = run_of(regions=("V1", "IT"), blocks=3, measures=("spearman",))
+    low, high = figures.depth_limits(panels.panels(run.results)["rsa", "spearman"])
+    assert low < 0 < high
+    assert high > max(r.ceiling[1] for r in run.results if r.ceiling)
+    assert low < min(r.estimate for r in run.results)
+
+
+def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None:
+    drawn = figures.styles(run_of(blocks=1).results)
+    assert [s.role for s in drawn] == ["trained", "untrained", "control"]
+    for field in ("colour", "marker", "dash"):
+        assert len({getattr(s, field) for s in drawn}) == 3
+
+
+def test_labels_are_moved_apart_in_their_order() -> None:
+    heights = [0.30, 0.31, 0.10]
+    placed = figures.spread(heights, gap=0.05)
+    assert placed[1] - placed[0] == pytest.approx(0.05)
+    assert placed[0] - placed[2] >= 0.05
+    assert sum(placed) == pytest.approx(sum(heights))
+    assert figures.spread([], gap=1.0) == []
+
+
+def test_files_repeat_byte_for_byte_and_are_stamped(run_of: RunOf, tmp_path: Path) -> None:
+    run = run_of(regions=("V1", "IT"), blocks=2, measures=("spearman",), models=(("_a$b$<c>", "trained"),))
+    first = figures.save_figures(run, tmp_path / "one")
+    second = figures.save_figures(run, tmp_path / "two")
+    assert [path.name for path in first] == [
+        "rsa_spearman_by_depth.png", "rsa_spearman_by_depth.svg", "rsa_spearman_writes.png", "rsa_spearman_writes.svg",
+    ]  # fmt: skip
+    assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
+    assert sorted(p.name for p in (tmp_path / "one").iterdir()) == sorted(p.name for p in first)
+    texts = [e.text or "" for e in ElementTree.parse(first[1]).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts.count("SIMULATED") == 4  # a stamp and a mark across the axes, in each of two panels
+    assert any("_a$b$<c> (trained)" in text for text in texts)
+    measured = run.model_copy(update={"results": tuple(r.model_copy(update={"simulated": False}) for r in run.results)})
+    assert b"SIMULATED" not in figures.save_figures(measured, tmp_path / "three")[1].read_bytes()
+
+
+def test_file_names_stay_in_the_folder(run_of: RunOf, tmp_path: Path) -> None:
+    run = run_of(regions=("V1",), blocks=1, measures=("../../etc/x y",), writes=False)
+    paths = figures.save_figures(run, tmp_path)
+    assert [p.parent for p in paths] == [tmp_path] * 2
+    assert all(p.is_file() for p in paths)
+
+
+def test_the_users_own_matplotlib_settings_are_neither_used_nor_changed(run_of: RunOf) -> None:
+    import matplotlib
+
+    run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
+    (panel,) = panels.panels(run.results)["rsa", "spearman"]
+    shown = figures.styles(run.results)
+    plain = figures.panel_svg(figures.draw_by_depth, panel, "V1", shown, (0, 1), "a")
+    with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path"}):
+        assert figures.panel_svg(figures.draw_by_depth, panel, "V1", shown, (0, 1), "a") == plain
+        assert matplotlib.rcParams["font.size"] == 30
+
+
+def test_page_drawings_use_the_pages_colours(run_of: RunOf) -> None:
+    run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
+    (panel,) = panels.panels(run.results)["rsa", "spearman"]
+    svg = figures.panel_svg(figures.draw_by_depth, panel, "V1", figures.styles(run.results), (0, 1), "a")
+    assert "var(--series-0)" in svg
+    assert "var(--ink)" in svg
+    assert not [c for c in figures.PAGE_COLOURS if c in svg]

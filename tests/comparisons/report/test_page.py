@@ -1,0 +1,201 @@
+"""The page: one file, no requests, nothing unescaped, and honest about what it lacks."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bridge.errors import StorageError
+from comparisons.report.page import render, write_report
+from comparisons.results import Result, RunResults, Verdict
+
+RunOf = Callable[..., RunResults]
+VOID = {"meta", "link", "br", "hr", "img", "input", "area", "base", "col", "source", "wbr"}
+FETCHING = {"src", "srcset", "data", "poster", "action", "formaction", "background", "ping"}
+
+
+class Page(HTMLParser):
+    """Reads a page, checks that its elements nest, and keeps what the tests look at."""
+
+    def __init__(self, html: str):
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.results = 0
+        self.feed(html)
+        self.close()
+        assert self.open == [], self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag == "tr" and "data-model" in dict(attrs):
+            self.results += 1
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    @property
+    def seen(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def test_page_nests_holds_everything_and_lists_each_result_once(run_of: RunOf, tmp_path: Path) -> None:
+    run = run_of()
+    path = write_report(run, tmp_path / "runs" / "toy")
+    assert path == tmp_path / "runs" / "toy" / "report.html"
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.results == len(run.results)
+    assert path.stat().st_size < 1_500_000
+    for part in (
+        run.title, run.question, run.dropped[0], "Bootstrap over stimuli and subjects.", "2.15.0", "Linux", "2e1f",
+        "ventral run configs/demo.yaml --out runs/toy", "Licence: MIT", "Matching categorical object representations",
+        "Schütt", "Nili", "Kirchner", "noise ceiling",
+    ):  # fmt: skip
+        assert part in page.seen, part
+
+
+def test_page_is_the_same_for_the_same_results(run_of: RunOf) -> None:
+    assert render(run_of(blocks=3)) == render(run_of(blocks=3))
+
+
+def test_page_fetches_nothing(run_of: RunOf) -> None:
+    html = render(run_of(blocks=3))
+    page = Page(html)
+    for tag, attributes in page.elements:
+        assert tag not in {"link", "iframe", "object", "embed", "base", "img"}, tag
+        assert not FETCHING & set(attributes), (tag, attributes)
+        for name in ("href", "xlink:href"):
+            target = attributes.get(name) or "#"
+            assert target.startswith("#") or (tag == "a" and target.startswith("https://")), (tag, target)
+    assert "@import" not in html
+    assert re.findall(r"url\(\s*['\"]?(?!#)", html) == []
+
+
+def test_ids_are_unique_and_references_lead_somewhere(run_of: RunOf) -> None:
+    page = Page(render(run_of()))
+    identities = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(identities) == len(set(identities))
+    targets = {
+        str(a[name])[1:]
+        for _, a in page.elements
+        for name in ("href", "xlink:href")
+        if str(a.get(name)).startswith("#")
+    }
+    assert targets <= set(identities)
+
+
+def test_whatever_a_user_names_is_escaped(run_of: RunOf) -> None:
+    evil = "<script>alert(1)</script>\"'&$x^2$"
+    base = run_of(blocks=2, models=((evil, "trained"), ("_hidden", "untrained")), regions=(evil,), measures=(evil,))
+    results = tuple(
+        r.model_copy(update={"recordings": evil, "notes": (evil,), "dropped": (evil,), "artefacts": (evil,)})
+        for r in base.results
+    )
+    odd = results[0].model_copy(update={"site": evil})
+    run = base.model_copy(
+        update={
+            "results": (*results, odd),
+            "name": evil, "title": evil, "question": evil, "dropped": (evil,), "config": {evil: evil},
+            "provenance": {
+                "command": evil, evil: [evil, {evil: evil}],
+                "datasets": [{"name": evil, "title": evil, "licence": evil, "citation": evil}],
+            },
+            "verdicts": (
+                Verdict(prediction=evil, subject=evil, answer="SUPPORTED", reasons=(evil,), numbers={evil: 1.0}),
+            ),
+            "seconds": {evil: 1.0},
+        }
+    )  # fmt: skip
+    html = render(run)
+    page = Page(html)
+    assert [tag for tag, _ in page.elements].count("script") == 1
+    assert "<script>alert" not in html
+    assert evil in page.seen
+    assert "_hidden" in page.seen
+
+
+def test_simulated_is_shown_exactly_when_something_is(run_of: RunOf) -> None:
+    measured = render(run_of(blocks=2, simulated=False))
+    assert "SIMULATED" not in measured
+    run = run_of(blocks=2, simulated=True, regions=("V1", "IT"), measures=("spearman",))
+    page = Page(render(run))
+    assert "not measured. Nothing here is evidence about a brain." in page.seen
+    # Every row of the table, both pictures and each of their panels (a stamp and a title) carry it.
+    assert page.seen.count("SIMULATED") >= len(run.results) + 2 + 2 * 2 * 2
+    mixed = run.model_copy(
+        update={"results": tuple(r.model_copy(update={"simulated": r.region == "V1"}) for r in run.results)}
+    )
+    assert "Some recordings in this run were made by a program" in Page(render(mixed)).seen
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    [
+        {"regions": ("IT",)},
+        {"ceilings": False},
+        {"intervals": False},
+        {"writes": False},
+        {"references": False},
+        {"models": (("resnet20", "trained"),)},
+        {"models": (("resnet20-untrained", "untrained"),)},
+        {"provenance": {}, "dropped": (), "seconds": {}},
+        {"results": ()},
+    ],
+)
+def test_page_stands_with_parts_missing(run_of: RunOf, lacking: dict) -> None:
+    run = run_of(**{"blocks": 2, "measures": ("spearman",), "simulated": False, **lacking})
+    html = render(run)
+    page = Page(html)
+    assert page.results == len(run.results)
+    assert not re.search(r"\b(nan|inf|None|Undefined)\b", page.seen), page.seen
+    assert "NaN" not in html
+    assert "There are no verdicts in this run." in page.seen
+
+
+def test_single_site_without_depth_and_numbers_that_are_none(run_of: RunOf) -> None:
+    one = run_of(blocks=1, regions=("IT",), measures=("spearman",), simulated=False).results[0]
+    undepthed = one.model_copy(update={"site": "somewhere", "depth": None, "ceiling": None})
+    unknown = one.model_copy(update={"model": "broken", "estimate": float("nan"), "interval": None})
+    page = Page(render(run_of(results=(undepthed, unknown))))
+    assert page.results == 2
+    assert "at its only site: 0.150" in page.seen
+    assert "Not drawn for want of a number: 1 result." in page.seen
+    assert not re.search(r"\bnan\b", page.seen.lower())
+
+
+def test_verdicts_come_with_their_reasons(run_of: RunOf) -> None:
+    verdict = Verdict(
+        prediction="P1", subject="resnet20", answer="NOT TESTABLE", reasons=("RDMs only.",), numbers={"D_k": -0.5}
+    )
+    page = Page(render(run_of(blocks=2, verdicts=(verdict,))))
+    assert "Verdicts: 1 NOT TESTABLE." in page.seen
+    assert "RDMs only." in page.seen
+    assert "D_k = −0.500" in page.seen
+    assert "no verdicts" not in page.seen
+
+
+def test_things_left_out_are_counted(run_of: RunOf) -> None:
+    run = run_of(blocks=2)
+    first: Result = run.results[0].model_copy(update={"dropped": ("3 neuroids below the reliability bound.",)})
+    page = Page(render(run.model_copy(update={"results": (first, *run.results[1:])})))
+    assert f"3 neuroids below the reliability bound. (1 of {len(run.results)} results)" in page.seen
+
+
+def test_a_page_that_cannot_be_written_is_a_storage_error(run_of: RunOf, tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(StorageError, match="Cannot write"):
+        write_report(run_of(blocks=1), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]

@@ -1,0 +1,79 @@
+"""The sentences: they say what the numbers say and no more."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from comparisons.report import summary
+from comparisons.results import Result, RunResults
+
+RunOf = Callable[..., RunResults]
+
+
+def result(model: str, role: str, block: int, estimate: float, **fields: Any) -> Result:
+    values: dict[str, Any] = {
+        "comparison": "rsa", "measure": "spearman", "model": model, "role": role, "recordings": "fmri", "region": "IT",
+        "site": f"blocks.{block}.hook_resid_post", "depth": (block + 1) / 4, "estimate": estimate, "n_stimuli": 92,
+        "n_subjects": 15,
+    }  # fmt: skip
+    return Result(**{**values, **fields})
+
+
+def said(run_of: RunOf, *results: Result) -> str:
+    return " ".join(summary.sentences(run_of(results=results)))
+
+
+def test_best_site_with_its_evidence(run_of: RunOf) -> None:
+    evidence = {"interval": (0.10, 0.20), "ceiling": (0.45, 0.54)}
+    text = said(
+        run_of,
+        result("net", "trained", 0, 0.11, **evidence),
+        result("net", "trained", 2, 0.154, **evidence),
+        result("copy", "untrained", 1, 0.12, interval=(0.06, 0.16)),
+    )
+    assert (
+        "By Spearman ρ, net comes closest to IT at depth 0.75: 0.154 [0.100, 0.200], noise ceiling 0.45 to 0.54" in text
+    )
+    assert "At no site does net reach the lower bound of a noise ceiling." in text
+    assert "The best site of an untrained network is lower than net's for IT (0.120)" in text
+    assert "the two 95% intervals overlap for IT; the difference itself was not tested here." in text
+    assert "picked among 2 sites" in text
+    assert text.endswith("There are no verdicts in this run.")
+
+
+def test_untrained_networks_that_win_are_said_to_win(run_of: RunOf) -> None:
+    text = said(run_of, result("net", "trained", 0, 0.1), result("copy", "untrained", 0, 0.2))
+    assert "The best site of an untrained network is as high or higher for IT (0.200)" in text
+    assert "lower than" not in text
+    assert "interval" not in text
+
+
+def test_simulated_and_writes_are_named(run_of: RunOf) -> None:
+    text = said(run_of, result("net", "trained", 0, 0.1, site="blocks.0.hook_write", simulated=True))
+    assert "closest to simulated IT at depth 0.25 (a write): 0.100." in text
+    assert "No untrained network stands beside net in this run." in text
+    assert "picked among" not in text
+
+
+def test_no_results_is_said(run_of: RunOf) -> None:
+    assert said(run_of).startswith("This run has no results for a trained network.")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, "—"), (float("nan"), "—"), (float("inf"), "—"), (-0.03141, "−0.031"), (-0.0001, "0.000"), (1, "1.000")],
+)
+def test_numbers(value: float | None, text: str) -> None:
+    assert summary.number(value) == text
+
+
+@pytest.mark.parametrize(("p", "text"), [(None, "—"), (0.0004, "< 0.001"), (0.5, "0.500"), (0.0, "< 0.001")])
+def test_p_values(p: float | None, text: str) -> None:
+    assert summary.p_value(p) == text
+
+
+def test_lists_and_spans() -> None:
+    assert [summary.listed(list(s)) for s in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert summary.span((-0.1, 0.2)) == "−0.100 to 0.200"
+    assert summary.span(None) == summary.span((float("nan"), 1.0)) == "—"
