@@ -62,14 +62,14 @@ def test_colours_are_isoluminant_and_lie_on_their_axis(everything):
         shown = contrast[..., 0] if stimuli.table.colour.iloc[row] == "L-M" else contrast[..., 2]
         assert np.abs(y).max() < 0.018  # one step of all three 8-bit values is .017 of the luminance of mid-grey
         assert np.abs(silent).max() < 0.025
-        assert np.abs(shown).max() > 0.08
+        assert np.abs(shown).max() > 0.07
 
 
 @pytest.mark.parametrize("axis", colour.AXES)
 def test_before_rounding_to_8_bits_luminance_is_constant(axis):
     image = colour.isoluminant(np.linspace(-1, 1, 101, dtype=np.float32)[:, None], axis)
     luminance = colour.linear(image.astype(float)) @ (colour.XYZ_TO_LMS @ colour.RGB_TO_XYZ)[:2].sum(0)
-    np.testing.assert_allclose(luminance, luminance[50], rtol=1e-5)
+    np.testing.assert_allclose(luminance, luminance[50, 0], rtol=1e-5)
     assert 0 < image.min() < image.max() < 1
 
 
