@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +12,18 @@ from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.shards import Shard, read_manifest, to_float32
 from bridge.streams import Site
 
+if TYPE_CHECKING:
+    import torch
+
 _opened: dict[tuple[str, int, int], Shard] = {}
 
 
 class Activations:
     """Captured activations in a folder (format: `bridge.shards`).
 
-    `sites` maps names to `Site` records, in the order of a forward pass; `ids` are the stimuli in row order. Every
-    shard is checked against its checksum when it is first read; a damaged or missing one raises InputError.
+    `sites` maps names to `Site` records, in the order of a forward pass; `ids` are the stimuli in row order.
+    `lengths` says, for texts of which all tokens were kept, how many tokens of each are no padding. Every shard
+    is checked against its checksum when it is first read; a damaged or missing one raises InputError.
     """
 
     def __init__(self, folder: Path | str):
@@ -33,6 +37,8 @@ class Activations:
         for name, record in self.manifest["sites"].items():
             self._stored[name] = record["stored"]
             self.sites[name] = Site.from_json({key: value for key, value in record.items() if key != "stored"})
+        lengths = self.manifest["lengths"]
+        self.lengths: np.ndarray | None = None if lengths is None else np.array(lengths)
         self._row = {name: row for row, name in enumerate(self.ids)}
         self._per_shard: int = self.manifest["shards"][0]["count"]
 
@@ -106,3 +112,113 @@ class Activations:
         if site not in self.sites:
             raise ConfigError(f"{site!r} is not among the sites in {self.folder}; {did_you_mean(site, self.sites)}.")
         return site
+
+
+# ------------------------------------------------------------------------------------------------ shuffled tokens
+
+_BLOCKS = 64  # how many blocks, at least, are mixed in the reservoir
+
+
+def shuffled_tokens(
+    activations: Activations,
+    sites: str | Sequence[str],
+    *,
+    batch: int,
+    seed: int,
+    epoch: int = 0,
+    reservoir: int = 2**18,
+    start: int = 0,
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Every captured token of an epoch exactly once, shuffled: batches float32 [batch, d] by site, the last shorter.
+
+    Blocks of consecutive stimuli are read in random order, memory-mapped, into a reservoir of about `reservoir`
+    tokens (of at least 64 blocks, or one stimulus if that is more); its rows are permuted and handed out. Several
+    sites go together: row i of every site is the same token of the same stimulus. Padding of texts is left out.
+
+    The order depends on (seed, epoch), the reservoir and the format's shards only, and `start` goes on at that batch
+    without reading those before it. Memory: reservoir x d x bytes of the stored type, a site.
+
+    Raises ConfigError for a site that was not captured, or sites with different numbers of tokens a stimulus;
+    InputError for a damaged shard.
+    """
+    import torch
+
+    names = [sites] if isinstance(sites, str) else list(sites)
+    tokens = {activations.shape(name)[1] for name in names}
+    if len(tokens) != 1:
+        raise ConfigError(
+            f"The sites {', '.join(names)} hold {', '.join(map(str, sorted(tokens)))} tokens a stimulus; read together "
+            "only sites with the same number (the same grid, or the same number of sampled patches)."
+        )
+    if batch < 1 or reservoir < 1 or start < 0:
+        raise ConfigError(
+            f"batch {batch}, reservoir {reservoir}, start {start}: give batch, reservoir >= 1, start >= 0."
+        )
+    fills = _fills(activations, tokens.pop(), reservoir, seed, epoch)
+    offset = start * batch
+    rest: dict[str, torch.Tensor] | None = None
+    for number, (size, blocks) in enumerate(fills):
+        if offset >= size:
+            offset -= size
+            continue
+        held = {name: _load(activations, name, size, blocks) for name in names}
+        order = torch.from_numpy(np.random.default_rng([seed, epoch, number]).permutation(size))[offset:]
+        offset = 0
+        while len(order):
+            need = batch - (0 if rest is None else len(rest[names[0]]))
+            now, order = order[:need], order[need:]
+            drawn = {name: held[name].index_select(0, now).float() for name in names}
+            if rest is not None:
+                drawn = {name: torch.cat([rest[name], drawn[name]]) for name in names}
+            rest = drawn if len(drawn[names[0]]) < batch else None
+            if rest is None:
+                yield drawn
+        del held
+    if rest is not None:
+        yield rest
+
+
+def _fills(
+    activations: Activations, tokens: int, reservoir: int, seed: int, epoch: int
+) -> list[tuple[int, list[tuple[int, int, int]]]]:
+    """What the reservoir holds one after the other: (tokens, blocks), a block being (shard, first row, stop row)."""
+    step = max(1, reservoir // _BLOCKS // tokens)
+    blocks = [
+        (number, first, min(first + step, shard["first"] + shard["count"]))
+        for number, shard in enumerate(activations.manifest["shards"])
+        for first in range(shard["first"], shard["first"] + shard["count"], step)
+    ]
+    fills: list[tuple[int, list[tuple[int, int, int]]]] = []
+    size = 0
+    held: list[tuple[int, int, int]] = []
+    for index in np.random.default_rng([seed, epoch]).permutation(len(blocks)):
+        number, first, stop = blocks[index]
+        lengths = activations.lengths
+        more = (stop - first) * tokens if lengths is None else int(lengths[first:stop].sum())
+        if held and size + more > reservoir:
+            fills.append((size, held))
+            size, held = 0, []
+        size += more
+        held.append((number, first, stop))
+    fills.append((size, held))
+    return fills
+
+
+def _load(activations: Activations, site: str, size: int, blocks: Sequence[tuple[int, int, int]]) -> torch.Tensor:
+    """The tokens of some blocks in the stored type, [size, d]."""
+    import torch
+
+    _, tokens, width = activations.shape(site)
+    held = torch.empty(size, width, dtype=getattr(torch, activations.dtype))
+    into = held.view(torch.int16).numpy().view(np.uint16) if activations.dtype == "bfloat16" else held.numpy()
+    at = 0
+    for number, first, stop in blocks:
+        shard = activations.shard(number, site)
+        values = shard.values(site)[first - shard.first : stop - shard.first]
+        if activations.lengths is None:
+            part = values.reshape(-1, width)
+        else:
+            part = values[np.arange(tokens) < activations.lengths[first:stop, None]]
+        into[at : at + len(part)] = part
+        at += len(part)
+    return held

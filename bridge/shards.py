@@ -21,10 +21,11 @@ is whole.
 
 **The manifest** is JSON: `format` ("activations"), `version` (1), `ids` (the stimulus ids in row order: the only key by
 which activations are aligned with anything), `sites` (for each name its `Site` record plus `stored`, the tokens a
-stimulus), `dtype`, `tokens` (which tokens were kept) and `seed` (of the sampled ones), `compute`, `model`, `weights`
-(sha256 over names, types, shapes and bytes of the network's tensors), `preprocessing`, `stimuli` (name and content
-hash), `shards` (for each `file`, `first`, `count` and `sha256` by site), and `sha256` of the manifest itself (of its
-canonical JSON without that field). It holds no times and no machine names: the same capture gives the same bytes.
+stimulus), `dtype`, `tokens` (which tokens were kept), `seed` (of the sampled ones), `lengths` (of texts of which all
+tokens were kept: how many of each are no padding), `compute`, `model`, `weights` (sha256 over names, types, shapes and
+bytes of the network's tensors), `preprocessing`, `stimuli` (name and content hash), `shards` (for each `file`, `first`,
+`count` and `sha256` by site), and `sha256` of the manifest itself (of its canonical JSON without that field). It holds
+no times and no machine names: the same capture gives the same bytes.
 """
 
 from __future__ import annotations
