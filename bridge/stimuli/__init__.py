@@ -17,14 +17,12 @@ from pydantic import Field
 from bridge.stimuli.base import StimulusSpec
 from bridge.stimuli.stimulus_set import ArraySource, ImageSource, StimulusSet
 
-_NOT_KINDS = {"base", "stimulus_set", "images"}
-
 
 def _kinds() -> list[type[StimulusSpec]]:
     """Every stimulus spec with a `kind` that a module of this folder defines, by kind."""
     found: dict[str, type[StimulusSpec]] = {}
     for info in pkgutil.iter_modules(__path__):
-        if info.ispkg or info.name in _NOT_KINDS:
+        if info.ispkg:
             continue
         module = importlib.import_module(f"{__name__}.{info.name}")
         for value in vars(module).values():

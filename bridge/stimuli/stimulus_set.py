@@ -34,7 +34,8 @@ class StimulusSet:
 
     `table` is indexed by `stimulus_id` (unique strings), one row a stimulus, one column a factor; a language
     stimulus has a column `text`. `source` gives the images by row, and is None for a set of texts.
-    `degrees` is the width of the image in degrees of visual angle, if known.
+    `degrees` is the width of the image in degrees of visual angle, if known. `dropped` lists the stimuli that were
+    left out because they could not be read, each as `id (reason)`.
 
     Ids are the only key by which anything is ever aligned: two things are never compared by position.
     Raises InputError for duplicate ids.
@@ -44,6 +45,7 @@ class StimulusSet:
     table: pd.DataFrame
     source: ImageSource | None
     degrees: float | None = None
+    dropped: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.table.index.name != "stimulus_id":
@@ -79,7 +81,7 @@ class StimulusSet:
         """The stimuli of `rows`, in that order; images stay lazy."""
         rows = [int(row) for row in rows]
         source = None if self.source is None else _Selected(self.source, rows)
-        return StimulusSet(name or self.name, self.table.iloc[rows], source, self.degrees)
+        return StimulusSet(name or self.name, self.table.iloc[rows], source, self.degrees, self.dropped)
 
     def rows_of(self, ids: Sequence[str]) -> np.ndarray:
         """The rows at which `ids` stand, int [len(ids)]. Raises InputError if any is missing."""
