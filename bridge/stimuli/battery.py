@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from bridge.errors import ConfigError
 from bridge.stimuli.base import StimulusSpec
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from bridge.stimuli.procedural.canvas import Family, Row, Setting
@@ -161,6 +161,8 @@ def balanced_subset(rows: list[Row], factors: tuple[str, ...], count: int, seed:
     Each step takes a row whose levels, and pairs of levels, were taken least so far; ties fall by a seeded order.
     A smaller subset of the same seed is a part of a larger one.
     """
+    import numpy as np
+
     order = np.random.default_rng(seed).permutation(len(rows))
     codes = [np.unique([str(rows[index].get(factor)) for index in order], return_inverse=True)[1] for factor in factors]
     codes += [a * (b.max() + 1) + b for a, b in itertools.combinations(codes, 2)]

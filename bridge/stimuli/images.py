@@ -18,13 +18,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bridge.errors import InputError
 from bridge.store import digest, file_sha256
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL import Image as PIL
 
 SUFFIXES = frozenset(
@@ -43,6 +42,7 @@ def to_rgb(image: PIL.Image) -> NDArray[np.uint8]:
 
     Raises ValueError for a format that the rule refuses, and whatever Pillow raises for a broken file.
     """
+    import numpy as np
     from PIL import Image, ImageOps
 
     image = ImageOps.exif_transpose(image)

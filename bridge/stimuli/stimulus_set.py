@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from bridge.errors import InputError
 from bridge.store import digest
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -124,5 +123,7 @@ class ArraySource:
     def fingerprint(self) -> str:
         """The hash of all pixels."""
         import hashlib
+
+        import numpy as np
 
         return hashlib.sha256(np.ascontiguousarray(self.images).tobytes()).hexdigest() + str(self.images.shape)
