@@ -38,6 +38,7 @@ PAGE_COLOURS = {
 }  # fmt: skip
 """Colours of the drawing and the page's variables that take their place in it."""
 
+FEW = 4  # networks, or reference lines, up to which a panel shows all that is known of each
 WIDTH, HEIGHT = 3.9, 2.9  # inches of one panel
 MARGIN = 0.95  # inches right of the axes, for labels that name bands and reference lines
 
@@ -61,6 +62,14 @@ def styles(results: Sequence[Result]) -> list[Style]:
     ]
 
 
+def prominent(drawn: Sequence[Style]) -> list[Style]:
+    """The networks whose intervals and writes are drawn: all if they are few, else the trained ones.
+
+    Five untrained seeds with their bands would hide what they are there to be compared with.
+    """
+    return [style for style in drawn if len(drawn) <= FEW or style.role == "trained"]
+
+
 # ------------------------------------------------------------------------------------------------ drawing a panel
 
 Draw = Callable[["Axes", Panel, Sequence[Style], tuple[float, float]], None]
@@ -76,25 +85,28 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         low, high = panel.ceiling
         axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0, zorder=0.5)
         labels.append(((low + high) / 2, "noise ceiling", MUTED))
-    for reference in panel.results:
-        if reference.role == "reference" and select.has_estimate(reference):
-            axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
-            labels.append((reference.estimate, _short(reference.model), INK))
+    references = [r for r in panel.results if r.role == "reference" and select.has_estimate(r)]
+    start = 0.0 if len(references) <= FEW else 0.95  # of many, only the ends: they would hide the rest
+    for reference in references:
+        axes.axhline(reference.estimate, start, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
+        labels.append((reference.estimate, _short(reference.model), INK))
+    foremost = prominent(shown)
     for style in shown:
         line = select.along_stream(panel.results, style.model, style.role)
         depths = [float(r.depth or 0.0) for r in line]
         bounds = [_interval(r) for r in line]
-        axes.fill_between(
-            depths, [b[0] for b in bounds], [b[1] for b in bounds],
-            color=style.colour, alpha=0.15, linewidth=0, zorder=2,
-        )  # fmt: skip
-        if len(line) == 1 and math.isfinite(bounds[0][0]):  # a band over one depth has no area
-            axes.vlines(depths, *bounds[0], color=style.colour, linewidth=1.0, zorder=2)
+        if style in foremost:
+            axes.fill_between(
+                depths, [b[0] for b in bounds], [b[1] for b in bounds],
+                color=style.colour, alpha=0.15, linewidth=0, zorder=2,
+            )  # fmt: skip
+            if len(line) == 1 and math.isfinite(bounds[0][0]):  # a band over one depth has no area
+                axes.vlines(depths, *bounds[0], color=style.colour, linewidth=1.0, zorder=2)
         axes.plot(
             depths, [r.estimate for r in line], color=style.colour, marker=style.marker, markersize=4.2,
             linewidth=1.5, dashes=style.dash or (None, None), markeredgewidth=0, zorder=3,
         )  # fmt: skip
-        added = select.writes(panel.results, style.model, style.role)
+        added = select.writes(panel.results, style.model, style.role) if style in foremost else []
         axes.plot(
             [float(r.depth or 0.0) for r in added], [r.estimate for r in added], linestyle="none", color=style.colour,
             marker=style.marker, markersize=3.6, markerfacecolor="none", markeredgewidth=0.8, zorder=3.5,
@@ -110,7 +122,7 @@ def draw_writes(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tuple[
     axes.set_xlim(*limits)
     axes.set_ylim(*limits)
     axes.plot(limits, limits, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1)
-    for style in shown:
+    for style in prominent(shown):
         pairs = select.write_pairs(panel.results, style.model, style.role)
         x, y = [stream.estimate for stream, _ in pairs], [write.estimate for _, write in pairs]
         axes.plot(x, y, color=style.colour, linewidth=0.8, alpha=0.6, dashes=style.dash or (None, None), zorder=2)
@@ -136,23 +148,38 @@ def _short(label: str, length: int = 17) -> str:
     return label if len(label) <= length else label[: length - 1] + "…"
 
 
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """The heights moved apart to at least `gap`, in the same order, about their middle."""
+def spread(heights: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
+    """The heights moved apart to at least `gap`, in the same order, near where they were and within the bounds.
+
+    Where the bounds have no room for all, the gap shrinks.
+    """
+    if not heights:
+        return []
+    gap = min(gap, (top - bottom) / max(len(heights) - 1, 1))
     order = sorted(range(len(heights)), key=lambda i: heights[i])
     placed = list(heights)
     for below, above in itertools.pairwise(order):
         placed[above] = max(placed[above], placed[below] + gap)
-    shift = (sum(placed) - sum(heights)) / max(len(heights), 1)
-    return [height - shift for height in placed]
+    shift = (sum(placed) - sum(heights)) / len(heights)
+    shift = min(max(shift, placed[order[-1]] - top), placed[order[0]] - bottom)
+    placed = [height - shift for height in placed]
+    for index, i in enumerate(reversed(order)):
+        placed[i] = min(placed[i], top - index * gap)
+    return placed
 
 
 def _label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Names to the right of the axes at their heights, moved apart where they would touch."""
+    """Names to the right of the axes at their heights, moved apart where they would touch, each with a lead to it."""
     bottom, top = axes.get_ylim()
-    heights = spread([height for height, _, _ in labels], gap=0.062 * (top - bottom))
-    for height, (_, text, colour) in zip(heights, labels, strict=True):
+    gap = 0.062 * (top - bottom)
+    heights = spread([height for height, _, _ in labels], gap, bottom, top)
+    for height, (value, text, colour) in zip(heights, labels, strict=True):
+        axes.plot(
+            [1.005, 1.035], [value, height], color=colour, linewidth=0.5, clip_on=False,
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
         axes.annotate(
-            text, (1.0, height), xycoords=("axes fraction", "data"), xytext=(5, 0), textcoords="offset points",
+            text, (1.035, height), xycoords=("axes fraction", "data"), xytext=(2.5, 0), textcoords="offset points",
             va="center", ha="left", fontsize=7.5, color=colour, annotation_clip=False, parse_math=False,
         )  # fmt: skip
 
@@ -194,7 +221,7 @@ def write_limits(shown: Sequence[Panel], drawn: Sequence[Style]) -> tuple[float,
         [
             value.estimate
             for panel in shown
-            for style in drawn
+            for style in prominent(drawn)
             for pair in select.write_pairs(panel.results, style.model, style.role)
             for value in pair
         ]
@@ -210,7 +237,9 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
 
 def has_writes(shown: Sequence[Panel], drawn: Sequence[Style]) -> bool:
     """Whether any block's write was compared together with its resid_post."""
-    return any(select.write_pairs(panel.results, style.model, style.role) for panel in shown for style in drawn)
+    return any(
+        select.write_pairs(panel.results, style.model, style.role) for panel in shown for style in prominent(drawn)
+    )
 
 
 @contextmanager
@@ -330,9 +359,13 @@ def _file_bytes(draw: Draw, shown: Sequence[Panel], drawn: Sequence[Style], limi
 
     columns = len(shown) if len(shown) <= 3 else 2 if len(shown) == 4 else 3
     rows = math.ceil(len(shown) / columns)
-    per_row = max(1, int(columns * WIDTH / 1.9))
-    entries = len(drawn) + (draw is draw_by_depth)
-    head = 0.16 + 0.2 * math.ceil(entries / per_row)
+    labels = [f"{style.model} ({style.role})" for style in drawn]
+    marked = draw is draw_by_depth and has_writes(shown, drawn)
+    if marked:
+        labels.append("open: what a block wrote")
+    # Room for one entry, in inches: its sample and its longest label (about 0.062 a letter of 8 points).
+    per_row = max(1, int((columns * WIDTH - 0.4) / (0.75 + 0.062 * max(map(len, labels), default=0))))
+    head = 0.2 + 0.18 * math.ceil(len(labels) / per_row)
     with _settings():
         figure = Figure(figsize=(columns * WIDTH, rows * HEIGHT + head), facecolor="#ffffff")
         for index, (panel, title) in enumerate(zip(shown, select.panel_titles(shown), strict=True)):
@@ -345,12 +378,10 @@ def _file_bytes(draw: Draw, shown: Sequence[Panel], drawn: Sequence[Style], limi
             )
             for s in drawn
         ]
-        labels = [f"{style.model} ({style.role})" for style in drawn]
-        if draw is draw_by_depth and has_writes(shown, drawn):
+        if marked:
             handles.append(
                 Line2D([], [], color=MUTED, marker="o", markersize=4, linestyle="none", markerfacecolor="none")
             )
-            labels.append("open: what a block wrote")
         # A legend leaves out labels that begin with an underscore; a zero-width space keeps such a model in.
         labels = [f"\u200b{label}" if label.startswith("_") else label for label in labels]
         legend = figure.legend(

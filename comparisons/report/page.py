@@ -56,6 +56,7 @@ def render(results: RunResults) -> str:
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     lead, *rest = summary.sentences(results)
+    best = [row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)]
     steps = methods.paragraphs(results)
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
@@ -65,7 +66,8 @@ def render(results: RunResults) -> str:
         all_simulated=bool(results.results) and all(r.simulated for r in results.results),
         lead=lead,
         rest=rest,
-        best=[row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)],
+        best=best,
+        best_writes=any(row.write for row in best),
         pictures=pictures(results),
         rows=rows(results.results),
         several_comparisons=len({r.comparison for r in results.results}) > 1,
@@ -110,7 +112,7 @@ def pictures(results: RunResults) -> list[Picture]:
         words = [_in_words(panel, title) for panel, title in _titled(shown)]
         heading = f"Similarity by depth: {label}"
         limits = draw.depth_limits(shown)
-        caption = _depth_caption(shown)
+        caption = _depth_caption(shown, drawn)
         found.append(_picture(len(found), heading, caption, draw.draw_by_depth, shown, words, drawn, limits))
         if draw.has_writes(shown, drawn):
             words = [
@@ -119,7 +121,10 @@ def pictures(results: RunResults) -> list[Picture]:
             ]
             heading = f"The write against the stream: {label}"
             limits = draw.write_limits(shown, drawn)
-            found.append(_picture(len(found), heading, WRITE_CAPTION, draw.draw_writes, shown, words, drawn, limits))
+            caption = WRITE_CAPTION
+            if len(draw.prominent(drawn)) < len(drawn):
+                caption += " Of so many networks, only the trained ones are drawn."
+            found.append(_picture(len(found), heading, caption, draw.draw_writes, shown, words, drawn, limits))
     return found
 
 
@@ -151,7 +156,7 @@ def _picture(
     return Picture(f"figure-{index}", heading, caption, swatches, list(zip(map(Markup, svgs), words, strict=True)))
 
 
-def _depth_caption(shown: Sequence[select.Panel]) -> str:
+def _depth_caption(shown: Sequence[select.Panel], drawn: Sequence[draw.Style]) -> str:
     results = [result for panel in shown for result in panel.results]
     kinds = {select.kind(result) for result in results}
     parts = ["Lines follow the stream from the stem through every block."]
@@ -162,6 +167,8 @@ def _depth_caption(shown: Sequence[select.Panel]) -> str:
         if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
         else "No intervals were computed."
     )
+    if len(draw.prominent(drawn)) < len(drawn):
+        parts.append("Of so many networks, intervals and writes are drawn for trained ones only; the table has all.")
     without = [title for panel, title in _titled(shown) if panel.ceiling is None]
     if len(without) < len(shown):
         parts.append("Grey: noise ceiling.")

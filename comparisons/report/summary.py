@@ -16,7 +16,7 @@ from comparisons.report.panels import Panel
 from comparisons.results import Result, RunResults
 
 MINUS = "\N{MINUS SIGN}"
-NAMED = 3  # trained networks that get a sentence each; the table has all
+NAMED = 2  # trained networks that get a sentence each; the table has all
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -54,7 +54,7 @@ def listed(parts: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Best:
-    """The site of one network that comes closest to one region, and what it was picked from."""
+    """Where one network's stream comes closest to one region, and what that was picked from."""
 
     title: str
     measure: str
@@ -62,17 +62,31 @@ class Best:
     sites: int
     ceiling: tuple[float, float] | None
     simulated: bool
+    write: Result | None
+    """The best of its writes; None if none was compared, or if the network has no stream site to set beside it."""
+
+    @property
+    def place(self) -> str:
+        """The region in a sentence, with its recordings where the region alone would be ambiguous."""
+        region = self.result.region
+        return region if self.title == region else f"{region} of {self.result.recordings}"
 
 
 def best_sites(shown: Sequence[Panel]) -> list[Best]:
-    """The best site for each region and network, regions in ventral order, trained networks first."""
+    """The best site for each region and network, regions in ventral order, trained networks first.
+
+    Picked from the stream (stem and resid_post); from all sites of a network that has none of these.
+    """
     found = []
     for panel, title in zip(shown, select.panel_titles(shown), strict=True):
         for model, role in select.models(panel.results):
-            sites = [r for r in panel.results if (r.model, r.role) == (model, role) and select.has_estimate(r)]
-            top = select.best(sites)
+            mine = [r for r in panel.results if (r.model, r.role) == (model, role) and select.has_estimate(r)]
+            stream = [r for r in mine if select.kind(r) in ("stem", "resid_post")]
+            write = select.best(r for r in mine if select.kind(r) == "write") if stream else None
+            top = select.best(stream or mine)
             if top is not None:
-                found.append(Best(title, panel.measure, top, len(sites), panel.ceiling, top.simulated))
+                count = len(stream or mine)
+                found.append(Best(title, panel.measure, top, count, panel.ceiling, top.simulated, write))
     return found
 
 
@@ -89,7 +103,7 @@ def sentences(results: RunResults) -> list[str]:
         if len(trained) > NAMED:
             said.append(f"The table below has {len(trained) - NAMED} more trained networks.")
         for model in trained[:NAMED]:
-            said += _against_ceiling(model, tops) + _against_untrained(model, tops)
+            said += _against_ceiling(model, tops) + _writes(model, tops) + _against_untrained(model, tops)
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
             said.append(
@@ -106,7 +120,7 @@ def _where(tops: Sequence[Best], measure: str) -> str:
     """Where along the stream one network comes closest to each region."""
     clauses = []
     for top in tops:
-        place = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
+        where = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
         wrote = " (a write)" if select.kind(top.result) == "write" else ""
         evidence = number(top.result.estimate)
         if top.result.interval is not None:
@@ -114,7 +128,7 @@ def _where(tops: Sequence[Best], measure: str) -> str:
         if top.ceiling is not None:
             evidence += f", noise ceiling {span(top.ceiling, 2)}"
         simulated = "simulated " if top.simulated else ""
-        clauses.append(f"to {simulated}{top.title} {place}{wrote}: {evidence}")
+        clauses.append(f"to {simulated}{top.place} {where}{wrote}: {evidence}")
     intervals = "; 95% intervals in brackets" if any(top.result.interval for top in tops) else ""
     opening = f"By {select.measure_label(measure)}, {tops[0].result.model} comes closest "
     return f"{opening}{'; '.join(clauses)}{intervals}."
@@ -123,47 +137,63 @@ def _where(tops: Sequence[Best], measure: str) -> str:
 def _against_ceiling(model: str, tops: Sequence[Best]) -> list[str]:
     """Whether one trained network's best sites reach the lower noise ceilings."""
     known = [b for b in tops if b.result.model == model and b.result.role == "trained" and b.ceiling is not None]
-    reached = [b.title for b in known if b.ceiling is not None and b.result.estimate >= b.ceiling[0]]
+    reached = [b.place for b in known if b.ceiling is not None and b.result.estimate >= b.ceiling[0]]
     if not known:
         return []
     if not reached:
-        return [f"At no site does {model} reach the lower bound of a noise ceiling."]
+        return [f"There, {model} does not reach the lower bound of any noise ceiling."]
     return [f"{model} reaches the lower bound of the noise ceiling for {listed(reached)}."]
+
+
+def _writes(model: str, tops: Sequence[Best]) -> list[str]:
+    """How the best write of one trained network stands to the best site of its stream."""
+    known = [(b, b.write) for b in tops if (b.result.model, b.result.role) == (model, "trained") and b.write]
+    higher = [
+        f"{b.place} ({number(write.estimate)} at depth {number(write.depth, 2)})"
+        for b, write in known
+        if write.estimate > b.result.estimate
+    ]
+    if not known:
+        return []
+    if not higher:
+        return [f"No write of {model} comes closer to a region than its stream does at best."]
+    return [f"A write of {model} comes closer than its stream does at best for {listed(higher)}."]
 
 
 def _against_untrained(model: str, tops: Sequence[Best]) -> list[str]:
     """How one trained network's best sites stand to the best sites of the untrained networks."""
-    above: list[str] = []
-    below: list[str] = []
-    overlap: list[str] = []
-    missing: list[str] = []
+    pairs: list[tuple[Best, Best]] = []
     for top in tops:
-        if top.result.model != model or top.result.role != "trained":
-            continue
-        rivals = [b.result for b in tops if b.title == top.title and b.result.role == "untrained"]
-        rival = select.best(rivals)
-        if rival is None:
-            continue
-        (above if top.result.estimate > rival.estimate else below).append(f"{top.title} ({number(rival.estimate)})")
-        if top.result.interval is None or rival.interval is None:
-            missing.append(top.title)
-        elif top.result.interval[0] <= rival.interval[1] and rival.interval[0] <= top.result.interval[1]:
-            overlap.append(top.title)
-    if not above and not below:
+        if (top.result.model, top.result.role) == (model, "trained"):
+            rivals = [b for b in tops if b.title == top.title and b.result.role == "untrained"]
+            if rivals:
+                pairs.append((top, max(rivals, key=lambda b: b.result.estimate)))
+    if not pairs:
         return [f"No untrained network stands beside {model} in this run."]
-    parts = []
-    if above:
-        parts.append(f"lower than {model}'s for {listed(above)}")
+    above = [f"{t.place} ({number(r.result.estimate)})" for t, r in pairs if t.result.estimate > r.result.estimate]
+    below = [f"{t.place} ({number(r.result.estimate)})" for t, r in pairs if t.result.estimate <= r.result.estimate]
+    parts = [f"lower than {model}'s for {listed(above)}"] if above else []
     if below:
         parts.append(f"as high or higher for {listed(below)}")
-    shared = (
-        f"the two 95% intervals overlap for {listed(overlap)}" if overlap else "the two 95% intervals do not overlap"
-    )
-    compared = "" if missing else f"; {shared}"
     return [
-        f"The best site of an untrained network is {' and '.join(parts)}{compared}; "
+        f"The best site of an untrained network is {' and '.join(parts)}{_overlaps(pairs)}; "
         "the difference itself was not tested here."
     ]
+
+
+def _overlaps(pairs: Sequence[tuple[Best, Best]]) -> str:
+    """Where the intervals of two best sites overlap; nothing where one is missing."""
+    overlapping = []
+    for mine, rival in pairs:
+        if mine.result.interval is None or rival.result.interval is None:
+            return ""
+        (low, high), (other_low, other_high) = mine.result.interval, rival.result.interval
+        if low <= other_high and other_low <= high:
+            overlapping.append(mine.place)
+    if not overlapping:
+        return "; the two 95% intervals do not overlap"
+    everywhere = len(overlapping) == len(pairs) > 1
+    return f"; the two 95% intervals overlap{' everywhere' if everywhere else f' for {listed(overlapping)}'}"
 
 
 def _range(counts: Iterable[int]) -> str:

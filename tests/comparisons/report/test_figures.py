@@ -72,13 +72,26 @@ def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None
         assert len({getattr(s, field) for s in drawn}) == 3
 
 
-def test_labels_are_moved_apart_in_their_order() -> None:
+def test_labels_are_moved_apart_in_their_order_and_stay_inside() -> None:
     heights = [0.30, 0.31, 0.10]
-    placed = figures.spread(heights, gap=0.05)
+    placed = figures.spread(heights, gap=0.05, bottom=0.0, top=1.0)
     assert placed[1] - placed[0] == pytest.approx(0.05)
     assert placed[0] - placed[2] >= 0.05
     assert sum(placed) == pytest.approx(sum(heights))
-    assert figures.spread([], gap=1.0) == []
+    assert figures.spread([], gap=1.0, bottom=0.0, top=1.0) == []
+    for given in ([0.99, 1.0, 0.98, 0.2], [0.0, 0.01, 0.0, 0.9], [0.5] * 30, [0.0, 0.0, 1.0, 1.0, 0.5]):
+        moved = figures.spread(given, gap=0.1, bottom=0.0, top=1.0)
+        order = np.argsort(given, kind="stable")
+        assert min(moved) >= -1e-9
+        assert max(moved) <= 1 + 1e-9
+        assert np.diff(np.array(moved)[order]).min() >= min(0.1, 1 / (len(given) - 1)) - 1e-9
+
+
+def test_of_many_networks_only_the_trained_get_bands_and_writes(run_of: RunOf) -> None:
+    many = (("a", "trained"), *((f"seed {k}", "untrained") for k in range(5)))
+    drawn = figures.styles(run_of(blocks=1, models=many).results)
+    assert [style.model for style in figures.prominent(drawn)] == ["a"]
+    assert figures.prominent(drawn[:4]) == drawn[:4]
 
 
 def test_files_repeat_byte_for_byte_and_are_stamped(run_of: RunOf, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_best_site_with_its_evidence(run_of: RunOf) -> None:
     assert (
         "By Spearman ρ, net comes closest to IT at depth 0.75: 0.154 [0.100, 0.200], noise ceiling 0.45 to 0.54" in text
     )
-    assert "At no site does net reach the lower bound of a noise ceiling." in text
+    assert "There, net does not reach the lower bound of any noise ceiling." in text
     assert "The best site of an untrained network is lower than net's for IT (0.120)" in text
     assert "the two 95% intervals overlap for IT; the difference itself was not tested here." in text
     assert "picked among 2 sites" in text
@@ -54,6 +54,25 @@ def test_simulated_and_writes_are_named(run_of: RunOf) -> None:
     assert "closest to simulated IT at depth 0.25 (a write): 0.100." in text
     assert "No untrained network stands beside net in this run." in text
     assert "picked among" not in text
+
+
+def test_a_write_that_beats_the_stream_is_said_apart(run_of: RunOf) -> None:
+    stream, write = result("net", "trained", 1, 0.133), result("net", "trained", 2, 0.164, site="blocks.2.hook_write")
+    text = said(run_of, stream, write)
+    assert "net comes closest to IT at depth 0.50: 0.133." in text
+    assert "A write of net comes closer than its stream does at best for IT (0.164 at depth 0.75)." in text
+    lower = write.model_copy(update={"estimate": 0.1})
+    assert "No write of net comes closer to a region than its stream does at best." in said(run_of, stream, lower)
+
+
+def test_regions_of_several_recordings_are_told_apart(run_of: RunOf) -> None:
+    text = said(
+        run_of,
+        result("net", "trained", 1, 0.1),
+        result("net", "trained", 1, 0.3, recordings="monkey", ceiling=(0.2, 0.4)),
+    )
+    assert "closest to IT of fmri at depth 0.50: 0.100; to IT of monkey at depth 0.50: 0.300" in text
+    assert "net reaches the lower bound of the noise ceiling for IT of monkey." in text
 
 
 def test_no_results_is_said(run_of: RunOf) -> None:
