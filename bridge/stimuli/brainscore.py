@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class BrainScoreStimuli(StimulusSpec):
-    """A stimulus set that `brainscore_vision.load_stimulus_set` knows; Brain-Score fetches it where it is not cached."""
+    """A stimulus set that `brainscore_vision.load_stimulus_set` knows; it is fetched where it is not cached."""
 
     kind: Literal["brainscore"] = "brainscore"
     identifier: str

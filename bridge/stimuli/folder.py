@@ -39,9 +39,14 @@ class Folder(StimulusSpec):
         Raises InputError for a missing or empty folder.
         """
         from bridge.stimuli.images import all_sha256, content_sha256
+        from bridge.stimuli.tables import read_column
 
         root, table = self.path.expanduser(), self._table_path()
-        names = _image_names(root) if table is None else _any_names(root)
+        if table is None:
+            names = _image_names(root)
+        else:
+            _existing(root)
+            names = [name for name in read_column(table, "filename") if (root / name).is_file()]
         hashes = all_sha256([root / name for name in names])
         return {
             "kind": self.kind,
@@ -93,19 +98,14 @@ def _existing(root: Path) -> None:
         raise InputError(f"There is no folder {root}; give one that holds the images.")
 
 
-def _any_names(root: Path) -> list[str]:
-    _existing(root)
+def _image_names(root: Path) -> list[str]:
+    """The images below a folder, relative to it, in natural order. Raises InputError if there are none."""
     from bridge.stimuli.images import SUFFIXES, natural
 
+    _existing(root)
     found = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    return sorted((p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)), key=natural)
-
-
-def _image_names(root: Path) -> list[str]:
-    names = _any_names(root)
+    names = sorted((p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)), key=natural)
     if not names:
-        from bridge.stimuli.images import SUFFIXES
-
         endings = ", ".join(sorted(SUFFIXES))
         raise InputError(f"The folder {root} holds no images; put some there, ending in one of {endings}.")
     return names

@@ -12,6 +12,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def read_column(path: Path, column: str) -> list[str]:
+    """One column of a table as strings, read without pandas. Raises InputError for a missing file or column."""
+    import csv
+
+    try:
+        if path.suffix == ".parquet":
+            from pyarrow import parquet
+
+            return [str(value) for value in parquet.read_table(path, columns=[column])[column].to_pylist()]
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
+            return [row[column] or "" for row in rows]
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        why = f"no column {column!r}" if isinstance(error, KeyError) else " ".join(str(error).split())[:150]
+        raise InputError(f"The table {path} cannot be read ({why}); give a csv, tsv or parquet file.") from error
+
+
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     """A csv, tsv or parquet file, with `stimulus_id` and the other `needed` columns as strings.
 
