@@ -11,10 +11,16 @@ Names are TransformerLens's for every network. Block N of a ResNet, a vision tra
     blocks.N.hook_resid_post          what leaves the block
     blocks.N.hook_delta               resid_post - resid_pre, where both share a basis (read only)
 
+Parallel transformers (GPT-NeoX, GPT-J) have no `resid_mid`: both branches read resid_pre.
+
 How: forward hooks on a few modules a block, named by its `BlockMap`. A site's value is handed to a *tap*, a
 callable, as [batch, tokens, d]; what the tap returns, if anything, takes its place in the network. A change of the
 skip or the sum is made by adding the difference to whichever branch the network evaluates last, so no forward pass
-is written again here and any model version works.
+is written again here and any model version works. (Such a change is exact to rounding; changes of the other sites
+are exact, and a tap that gives back what it got changes no bit.)
+
+Taps nest: within several `tapped` contexts every site hands its value to their taps in the order in which the
+contexts were entered, each tap seeing what the ones before it left.
 """
 
 from __future__ import annotations
@@ -48,8 +54,10 @@ class BlockMap:
     `module` is the block: its first input is the incoming stream, its output the outgoing one.
     `write` and `skip` are modules whose outputs the block adds up; without `write`, the write is output minus input;
     without `skip`, the skip is the input itself. `attn` and `mlp` are a transformer's two branches as they are
-    added (after any scaling). `act` says that a non-linearity follows the sum. `plain` says that nothing is
-    skipped: the output is the write. `projected` says that the skip changes the basis.
+    added (after any scaling); `parallel` says that both read the block's input, so that there is no resid_mid.
+    `act` says that a non-linearity follows the sum (needs `write`). `plain` says that nothing is skipped: the skip
+    is zero and the sum is the write. `projected` says that the skip changes the basis. `overwrites` says that the
+    block changes its input tensor in place (found by measurement, not to be stated).
     """
 
     module: str
@@ -58,9 +66,11 @@ class BlockMap:
     skip: str | None = None
     attn: str | None = None
     mlp: str | None = None
+    parallel: bool = False
     act: bool = False
     plain: bool = False
     projected: bool = False
+    overwrites: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,15 @@ def first_tensor(value: Any) -> torch.Tensor:
     return value[0] if isinstance(value, tuple | list) else value
 
 
+def stream_of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> torch.Tensor:
+    """The incoming stream among a block's arguments: the first, by position or by name."""
+    return first_tensor(args[0] if args else kwargs[_stream_key(kwargs)])
+
+
+def _stream_key(kwargs: Mapping[str, Any]) -> str:
+    return next((key for key in ("hidden_states", "x") if key in kwargs), None) or next(iter(kwargs))
+
+
 @dataclass
 class _Pass:
     """What one block has seen in the current forward pass, in the network's own layout."""
@@ -141,7 +160,15 @@ class _Pass:
     pre: torch.Tensor | None = None
     write: torch.Tensor | None = None
     skip: torch.Tensor | None = None
-    sum: torch.Tensor | None = None
+
+
+@dataclass
+class TapLayer:
+    """The taps of one `tapped` context, and which of them the current pass has not reached yet."""
+
+    taps: Mapping[str, Tap]
+    stop: bool
+    waiting: set[str] = field(default_factory=set)
 
 
 @dataclass
@@ -149,47 +176,47 @@ class _BlockHooks:
     """The hooks of one block: they hand its sites to the taps and put back what the taps return."""
 
     block: BlockMap
-    index: int
     to_tokens: Callable[[torch.Tensor], torch.Tensor]
     from_tokens: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    taps: dict[str, Tap]
-    seen: Callable[[str], None]
+    taps: dict[str, list[tuple[Tap, Callable[[], None]]]]
     now: _Pass = field(default_factory=_Pass)
 
     def wants(self, *kinds: Kind) -> bool:
         return any(kind in self.taps for kind in kinds)
 
     def offer(self, kind: Kind, value: torch.Tensor) -> torch.Tensor:
-        """Hand `value` to the tap of this kind; the value that the network goes on with."""
-        tap = self.taps.get(kind)
-        if tap is None:
-            return value
-        changed = tap(self.to_tokens(value))
-        self.seen(kind)
-        return value if changed is None else self.from_tokens(changed, value)
+        """Hand `value` to the taps of this kind; the value that the network goes on with."""
+        for tap, seen in self.taps.get(kind, ()):
+            changed = tap(self.to_tokens(value))
+            if changed is not None and kind != "delta":
+                value = self.from_tokens(changed, value)
+            seen()
+        return value
 
     # Each method below is a hook on one module; it returns the module's new output, or None to leave it alone.
 
     def on_input(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self.now = _Pass()
-        key = None if args else next(iter(kwargs))
-        old = first_tensor(args[0] if args else kwargs[key])
-        self.now.pre = new = self.offer("resid_pre", old)
+        key = None if args else _stream_key(kwargs)
+        old = stream_of(args, kwargs)
+        new = self.offer("resid_pre", old)
+        self.now.pre = new.clone() if self.block.overwrites else new
         if new is old:
             return None
-        return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, key: new})
+        return ((new, *args[1:]), kwargs) if key is None else (args, {**kwargs, key: new})
 
     def on_write(self, module: Any, args: Any, output: Any) -> Any:
         old = first_tensor(output)
+        new = self.offer("write", old)
         # The network may add in place into its write: keep our own copy when it is needed later.
-        self.now.write = new = self.offer("write", old)
-        if self.block.skip is not None and self.now.skip is None:
-            if self.wants("skip", "resid_post_preact"):
-                self.now.write = new.clone()
+        waits_for_skip = self.block.skip is not None and self.now.skip is None
+        self.now.write = new.clone() if waits_for_skip and self.wants("skip", "resid_post_preact") else new
+        if waits_for_skip:
             return _replaced(output, new, old)
-        passed_on = self.now.pre if self.block.skip is None else self.now.skip
-        assert passed_on is not None
-        if self.block.skip is None:
+        if self.block.skip is not None:
+            passed_on = _known(self.now.skip)
+        else:
+            passed_on = old.new_zeros(()).expand_as(old) if self.block.plain else _known(self.now.pre)
             self.now.skip = self.offer("skip", passed_on)
         return _replaced(output, self._add(branch=new, other=passed_on), old)
 
@@ -204,22 +231,19 @@ class _BlockHooks:
         """The branch that the network will add to `other`, such that their sum is what the taps ask for."""
         if not self.wants("skip", "resid_post_preact"):
             return branch
-        write, skip = self.now.write, self.now.skip
-        assert write is not None and skip is not None
-        total = write + skip
+        total = _known(self.now.write) + _known(self.now.skip)
         wanted = self.offer("resid_post_preact", total)
-        changed = wanted is not total or (skip is not other and branch is not skip)
-        return wanted - other if changed else branch
+        skip_differs = branch is self.now.write and not _same(_known(self.now.skip), other)
+        return wanted - other if skip_differs or not _same(wanted, total) else branch
 
     def on_attn(self, module: Any, args: Any, output: Any) -> Any:
         old = first_tensor(output)
         new = self.offer("attn_out", old)
         if self.wants("resid_mid"):
-            pre = self.now.pre
-            assert pre is not None
+            pre = _known(self.now.pre)
             middle = pre + new
             wanted = self.offer("resid_mid", middle)
-            new = new if wanted is middle else wanted - pre
+            new = new if _same(wanted, middle) else wanted - pre
         return _replaced(output, new, old)
 
     def on_mlp(self, module: Any, args: Any, output: Any) -> Any:
@@ -228,19 +252,36 @@ class _BlockHooks:
 
     def on_output(self, module: Any, args: Any, output: Any) -> Any:
         old = new = first_tensor(output)
-        pre = self.now.pre
-        assert pre is not None
+        pre = _known(self.now.pre)
         if self.block.write is None and self.wants("write", "skip"):
-            passed_on = pre.new_zeros(()).expand_as(old) if self.block.plain else pre
+            passed_on = old.new_zeros(()).expand_as(old) if self.block.plain else pre
             added = old if self.block.plain else old - passed_on
             write, skip = self.offer("write", added), self.offer("skip", passed_on)
-            if write is not added or skip is not passed_on:
+            if not (_same(write, added) and _same(skip, passed_on)):
                 new = write + skip
         new = self.offer("resid_post", new)
         if self.wants("delta"):
             self.offer("delta", new - pre)
         self.now = _Pass()
         return _replaced(output, new, old)
+
+
+def _known(value: torch.Tensor | None) -> torch.Tensor:
+    if value is None:
+        raise RuntimeError("a block's parts ran in an order that its map does not describe")
+    return value
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether `a` can stand for `b`: equal values, and no derivative that would be lost."""
+    import torch
+    from torch.autograd.forward_ad import unpack_dual
+
+    if a is b:
+        return True
+    if a.requires_grad or b.requires_grad or unpack_dual(a).tangent is not None or unpack_dual(b).tangent is not None:
+        return False
+    return torch.equal(a, b)
 
 
 def _replaced(output: Any, new: torch.Tensor, old: torch.Tensor) -> Any:
@@ -254,58 +295,73 @@ def tapped(backbone: Backbone, taps: Mapping[str, Tap], *, stop: bool = False) -
     """Within this context, every forward pass of `backbone.module` hands the named sites to their taps.
 
     A tap gets [batch, tokens, d] and returns None, or what shall stand there instead (same shape). The tensor that
-    it gets may be overwritten by the network later: a tap that keeps it must copy it. With `stop`, a pass ends by a
-    private exception after the last tap (use `run` to call the network). The hooks come off again in every case.
+    it gets may be overwritten by the network later: a tap that keeps it must copy it. `delta` is read only: what its
+    tap returns is ignored. With `stop`, a pass ends by a private exception after the last tap (use `run` to call the
+    network). The hooks come off again in every case. Contexts nest (see above); one network serves one thread.
 
     Raises ConfigError for a name that this network does not have.
     """
     for name in taps:
         if name not in backbone.sites:
             raise ConfigError(f"{backbone.name} has no site {name!r}; {did_you_mean(name, backbone.sites)}.")
-    per_block: dict[int, dict[str, Tap]] = {}
-    for name, tap in taps.items():
-        index, kind = split_name(name)
-        per_block.setdefault(index, {})[kind] = tap
-    waiting: set[str] = set()
-
-    def seen(name: str) -> None:
-        waiting.discard(name)
-        if stop and not waiting:
-            raise _Stop
-
-    handles: list[Any] = []
-    modules = dict(backbone.module.named_modules())
+    layer = TapLayer(dict(taps), stop and bool(taps))
+    backbone.layers.append(layer)
     try:
-        if taps:
-            # A pass that was cut short leaves nothing behind: what is waited for is set anew at its start.
-            handles.append(
-                backbone.module.register_forward_pre_hook(lambda *_: waiting.update(taps) or None, prepend=True)
-            )
-        for index, mine in per_block.items():
-            block = backbone.blocks[index]
-            hooks = _BlockHooks(
-                block,
-                index,
-                backbone.to_tokens,
-                backbone.from_tokens,
-                mine,
-                seen=lambda kind, index=index: seen(f"blocks.{index}.hook_{kind}"),  # type: ignore[misc]
-            )
-            handles.append(modules[block.module].register_forward_pre_hook(hooks.on_input, with_kwargs=True))
-            if hooks.wants("write", "skip", "resid_post_preact"):
-                if block.write is not None:
-                    handles.append(modules[block.write].register_forward_hook(hooks.on_write))
-                if block.skip is not None:
-                    handles.append(modules[block.skip].register_forward_hook(hooks.on_skip))
-            if block.attn is not None and hooks.wants("attn_out", "resid_mid"):
-                handles.append(modules[block.attn].register_forward_hook(hooks.on_attn))
-            if block.mlp is not None and hooks.wants("mlp_out"):
-                handles.append(modules[block.mlp].register_forward_hook(hooks.on_mlp))
-            handles.append(modules[block.module].register_forward_hook(hooks.on_output))
+        _hook_up(backbone)
         yield
     finally:
-        for handle in handles:
-            handle.remove()
+        # By identity: contexts may be left in another order than they were entered.
+        backbone.layers[:] = [other for other in backbone.layers if other is not layer]
+        _hook_up(backbone)
+
+
+def _hook_up(backbone: Backbone) -> None:
+    """Take all hooks off and put on those that the current layers of taps need: one set for all of them, so that
+    a site's value does not depend on which context it was asked for in."""
+    handles = backbone.handles
+    while handles:
+        handles.pop().remove()
+    layers = list(backbone.layers)
+    per_block: dict[int, dict[str, list[tuple[Tap, Callable[[], None]]]]] = {}
+    for layer in layers:
+        for name, tap in layer.taps.items():
+            index, kind = split_name(name)
+            seen = _seen(layer, name, layers)
+            per_block.setdefault(index, {}).setdefault(kind, []).append((tap, seen))
+    if not per_block:
+        return
+
+    def start(module: Any, args: Any) -> None:
+        # A pass that was cut short leaves nothing behind: what is waited for is set anew at its start.
+        for layer in layers:
+            layer.waiting = set(layer.taps)
+
+    module_of = backbone.module.get_submodule
+    handles.append(backbone.module.register_forward_pre_hook(start, prepend=True))
+    for index, mine in per_block.items():
+        block = backbone.blocks[index]
+        hooks = _BlockHooks(block, backbone.to_tokens, backbone.from_tokens, mine)
+        handles.append(module_of(block.module).register_forward_pre_hook(hooks.on_input, with_kwargs=True))
+        if block.write is not None and hooks.wants("write", "skip", "resid_post_preact"):
+            handles.append(module_of(block.write).register_forward_hook(hooks.on_write))
+            if block.skip is not None:
+                handles.append(module_of(block.skip).register_forward_hook(hooks.on_skip))
+        if block.attn is not None and hooks.wants("attn_out", "resid_mid"):
+            handles.append(module_of(block.attn).register_forward_hook(hooks.on_attn))
+        if block.mlp is not None and hooks.wants("mlp_out"):
+            handles.append(module_of(block.mlp).register_forward_hook(hooks.on_mlp))
+        handles.append(module_of(block.module).register_forward_hook(hooks.on_output))
+
+
+def _seen(layer: TapLayer, name: str, layers: Sequence[TapLayer]) -> Callable[[], None]:
+    """What is called when a tap has had its value: ends the pass once every layer that may stop it is served."""
+
+    def seen() -> None:
+        layer.waiting.discard(name)
+        if layer.stop and not any(other.waiting for other in layers if other.stop):
+            raise _Stop
+
+    return seen
 
 
 def run(backbone: Backbone, inputs: Any) -> Any:

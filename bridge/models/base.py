@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
+from bridge.errors import ConfigError
 from bridge.spec import Spec
-from bridge.streams import BlockMap, Kind, Site
+from bridge.streams import BlockMap, Kind, Site, TapLayer
 
 if TYPE_CHECKING:
     import torch
@@ -22,10 +26,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From a uint8 RGB image to a network's input.
+    """From a uint8 RGB image to a network's input, as torchvision's evaluation transforms do it.
 
     The shorter side is brought to `resize` pixels (both sides, if `squash`), the middle `size` x `size` is taken,
-    values go to [0, 1], then (value - mean) / std per channel.
+    values go to [0, 1], then (value - mean) / std per channel. Sizes and crops are rounded as torchvision's Resize
+    and CenterCrop round them.
     """
 
     size: int
@@ -33,7 +38,7 @@ class Preprocessing:
     squash: bool = False
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bilinear"
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """One image, uint8 [height, width, 3], to float32 [3, size, size]."""
@@ -41,24 +46,50 @@ class Preprocessing:
 
         target = self.resize or self.size
         height, width = image.shape[:2]
-        scale = target / min(height, width)
-        new = (target, target) if self.squash else (round(width * scale), round(height * scale))
+        short = min(height, width)
+        new = (target, target) if self.squash else (int(target * width / short), int(target * height / short))
         if new != (width, height):
             method = Image.Resampling[self.interpolation.upper()]
             image = np.asarray(Image.fromarray(image).resize(new, method))
-        top, left = (image.shape[0] - self.size) // 2, (image.shape[1] - self.size) // 2
+        top, left = round((image.shape[0] - self.size) / 2), round((image.shape[1] - self.size) / 2)
         image = image[top : top + self.size, left : left + self.size]
         values = (image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
+Role = Literal["trained", "untrained", "control"]
+
+
+class Prune(Spec):
+    """Weights set to zero: a control for what the size and the pattern of the weights alone bring.
+
+    All `weight` tensors of convolutions and linear layers compete in one ranking (biases, norms and embeddings are
+    left alone), as in torch.nn.utils.prune.global_unstructured.
+    """
+
+    fraction: float = Field(gt=0, lt=1)
+    """Share of the weights that are set to zero."""
+    how: Literal["magnitude", "random"] = "magnitude"
+    """The smallest absolute values, or values drawn at random."""
+    seed: int = 0
+    """Seed of the random choice."""
+
+
 class ModelSpec(Spec):
-    """What every model of a config states; a family adds its own fields and a literal `kind`."""
+    """What every model of a config states; a family adds its own fields, a literal `kind`, and `build`."""
 
     name: str
     """The name under which the model appears in results and figures."""
-    role: Literal["trained", "untrained", "control"] = "trained"
-    """How tables and figures set the model apart; it changes nothing that is computed."""
+    role: Role | None = None
+    """How tables and figures set the model apart; by default untrained, else control if pruned, else trained."""
+    degrees: float = Field(default=8.0, gt=0)
+    """Visual angle that the network's input is taken to span."""
+    untrained: bool = False
+    """The same network with weights drawn anew (by `seed`): the weights that the model names are not loaded."""
+    seed: int = 0
+    """Seed of weights that are drawn, not loaded."""
+    prune: Prune | None = None
+    """Set a share of the weights to zero."""
 
     def fingerprint(self) -> dict[str, Any]:
         """Everything that the network's values depend on, as JSON: the spec without its display name and role, the sha256
@@ -71,9 +102,36 @@ class ModelSpec(Spec):
         del content["name"], content["role"]
         return content
 
-    def load(self) -> Backbone:
-        """The network in evaluation mode on the CPU. Raises InputError for weights of another architecture."""
+    @property
+    def shown_as(self) -> Role:
+        """The role: the given one, else what the controls say. It changes nothing that is computed."""
+        return self.role or ("untrained" if self.untrained else "control" if self.prune else "trained")
+
+    def build(self) -> Backbone:
+        """The network in evaluation mode on the CPU, before controls. Raises InputError for weights of another
+        architecture, UnreachableError for weights that cannot be fetched."""
         raise NotImplementedError
+
+    def load(self) -> Backbone:
+        """The network with its controls, in evaluation mode on the CPU. Raises what `build` raises."""
+        backbone = self.build()
+        backbone.module.eval()
+        backbone.degrees = self.degrees
+        if self.prune is not None:
+            from bridge.models.controls import prune_weights
+
+            prune_weights(backbone.module, self.prune.fraction, self.prune.how, self.prune.seed)
+        return backbone
+
+
+@contextmanager
+def drawn(seed: int) -> Iterator[None]:
+    """Networks that are built within draw their weights from `seed`; torch's own random state stays as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass
@@ -81,8 +139,12 @@ class Backbone:
     """A network whose residual stream can be read.
 
     `layout` says how a stream tensor lies in memory: nchw or nhwc (grids), btc (token sequences, of which the first
-    `prefix` are class or register tokens). `degrees` is the visual angle that the input is taken to span.
-    `stem_width` etc. are not stated: sites are measured by one forward pass of a blank input.
+    `prefix` are class or register tokens; the others form `grid`, row by row, square unless stated). `degrees` is
+    the visual angle that the input is taken to span. Widths and numbers of tokens are not stated: sites are measured
+    by one forward pass of seeded noise (or of `example`, if the input is not an image).
+
+    Networks for texts have a `tokenizer` instead of `preprocessing`: from texts to the keyword arguments of the
+    network, among them `attention_mask`, padded on the right to one length.
     """
 
     name: str
@@ -94,18 +156,41 @@ class Backbone:
     degrees: float = 8.0
     example: Any = None
     classes: tuple[str, ...] = field(default=())
+    grid: tuple[int, int] | None = None
+    tokenizer: Callable[[list[str]], dict[str, torch.Tensor]] | None = None
+    layers: list[TapLayer] = field(default_factory=list, repr=False, compare=False)
+    """The taps that are on now, outermost first (see bridge.streams.tapped)."""
+    handles: list[Any] = field(default_factory=list, repr=False, compare=False)
+    """The hooks that are on now."""
 
     def forward(self, inputs: Any) -> Any:
         """One pass over a prepared batch: a tensor, or keyword arguments (language models)."""
         return self.module(**inputs) if isinstance(inputs, dict) else self.module(inputs)
 
     def prepare(self, images: list[np.ndarray]) -> torch.Tensor:
-        """A batch of uint8 images to the network's input, float32 [batch, 3, size, size]."""
+        """A batch of uint8 images to the network's input, float32 [batch, 3, size, size].
+
+        Raises ConfigError for a network that reads texts.
+        """
         import torch
 
         if self.preprocessing is None:
-            raise TypeError(f"{self.name} has no image preprocessing")
+            raise ConfigError(f"{self.name} reads texts, not images; give it stimuli with a column `text`.")
         return torch.from_numpy(np.stack([self.preprocessing(image) for image in images]))
+
+    def prepare_texts(self, texts: list[str]) -> dict[str, torch.Tensor]:
+        """A batch of texts to the network's input: input_ids and attention_mask, int64 [batch, tokens], padded on
+        the right to the same number of tokens in every batch.
+
+        Raises ConfigError for a network that reads images, InputError for a text that is empty or too long.
+        """
+        if self.tokenizer is None:
+            raise ConfigError(f"{self.name} reads images, not texts; give it stimuli with images.")
+        return self.tokenizer(texts)
+
+    def token_mask(self, inputs: Any) -> torch.Tensor | None:
+        """Which tokens of a prepared batch are real, bool [batch, tokens]; None where all are (images)."""
+        return inputs["attention_mask"].bool() if isinstance(inputs, dict) and "attention_mask" in inputs else None
 
     def to_tokens(self, value: torch.Tensor) -> torch.Tensor:
         """A stream tensor as [batch, tokens, d]: a view, never a copy."""
@@ -114,16 +199,27 @@ class Backbone:
         return value.flatten(2).transpose(1, 2) if self.layout == "nchw" else value.flatten(1, 2)
 
     def from_tokens(self, tokens: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """[batch, tokens, d] back in the layout of `like`."""
+        """[batch, tokens, d] back in the layout of `like`, also in memory (kernels are chosen by strides)."""
+        import torch
+
         if like.ndim == 3:
             return tokens
         if self.layout == "nchw":
-            return tokens.transpose(1, 2).unflatten(2, tuple(like.shape[2:]))
-        return tokens.unflatten(1, tuple(like.shape[1:3]))
+            value = tokens.transpose(1, 2).unflatten(2, tuple(like.shape[2:]))
+        else:
+            value = tokens.unflatten(1, tuple(like.shape[1:3]))
+        if like.is_contiguous():
+            return value.contiguous()
+        if like.is_contiguous(memory_format=torch.channels_last):
+            return value.contiguous(memory_format=torch.channels_last)
+        return value
 
     @cached_property
     def sites(self) -> dict[str, Site]:
-        """All sites of the stream by name, in the order in which a forward pass reaches them."""
+        """All sites of the stream by name, in the order in which a forward pass reaches them.
+
+        Raises ConfigError where the map of a block contradicts what the network computes.
+        """
         return measure_sites(self)
 
 
@@ -131,7 +227,9 @@ def kinds_of(block: BlockMap) -> tuple[Kind, ...]:
     """The kinds of site that a block has, in the order in which a forward pass reaches them."""
     kinds: list[Kind] = ["resid_pre"]
     if block.attn is not None:
-        kinds += ["attn_out", "resid_mid"]
+        kinds += ["attn_out"]
+        if not block.parallel:
+            kinds += ["resid_mid"]
     if block.mlp is not None:
         kinds += ["mlp_out"]
     kinds += ["write", "skip"]
@@ -141,48 +239,29 @@ def kinds_of(block: BlockMap) -> tuple[Kind, ...]:
 
 
 def measure_sites(backbone: Backbone) -> dict[str, Site]:
-    """Read every block's input and output once, on a blank input, for widths and token layouts."""
-    import torch
+    """Run the network once, note every block's widths and token layouts, and hold its map against what it computes.
 
-    shapes: dict[tuple[int, str], tuple[int, ...]] = {}
-    handles = []
-    modules = dict(backbone.module.named_modules())
+    Raises ConfigError where a block's parts do not add up to its output.
+    """
+    from bridge.models.measure import watch_blocks
 
-    def note(key: tuple[int, str]) -> Any:
-        def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            value = args[0] if args else next(iter(kwargs.values()))
-            shapes[key] = tuple((value[0] if isinstance(value, tuple) else value).shape)
-
-        return hook
-
-    def note_output(key: tuple[int, str]) -> Any:
-        def hook(module: Any, args: Any, output: Any) -> None:
-            shapes[key] = tuple((output[0] if isinstance(output, tuple) else output).shape)
-
-        return hook
-
-    for index, block in enumerate(backbone.blocks):
-        handles.append(modules[block.module].register_forward_pre_hook(note((index, "pre")), with_kwargs=True))
-        handles.append(modules[block.module].register_forward_hook(note_output((index, "post"))))
-    try:
-        with torch.inference_mode():
-            backbone.forward(backbone.example if backbone.example is not None else _blank(backbone))
-    finally:
-        for handle in handles:
-            handle.remove()
-
+    found = watch_blocks(backbone)
+    backbone.blocks = [replace(block, overwrites=measured.overwritten) for block, measured in found]
     sites: dict[str, Site] = {}
     basis = "stem"
-    for index, block in enumerate(backbone.blocks):
+    for index, (block, measured) in enumerate(found):
+        if not measured.continues:
+            # Something stands between the blocks: a down-sampling of its own, a norm.
+            basis = f"into block {index}"
         before = basis
-        if block.projected or shapes[index, "pre"] != shapes[index, "post"]:
+        if block.projected or measured.pre_shape != measured.post_shape:
             basis = f"from block {index}"
         kinds = kinds_of(block)
         if basis == before:
             kinds = (*kinds, "delta")
         for kind in kinds:
-            shape = shapes[index, "pre" if kind == "resid_pre" else "post"]
-            width, tokens, grid = _layout(backbone, shape)
+            shape = measured.pre_shape if kind == "resid_pre" else measured.post_shape
+            width, tokens, grid, prefix = _layout(backbone, shape)
             name = f"blocks.{index}.hook_{kind}"
             sites[name] = Site(
                 name=name,
@@ -193,27 +272,37 @@ def measure_sites(backbone: Backbone) -> dict[str, Site]:
                 width=width,
                 tokens=tokens,
                 grid=grid,
-                prefix=backbone.prefix if len(shape) == 3 else 0,
+                prefix=prefix,
                 basis=before if kind == "resid_pre" else basis,
             )
     return sites
 
 
-def _blank(backbone: Backbone) -> torch.Tensor:
+def example_input(backbone: Backbone) -> Any:
+    """What the network is measured on: `example`, or one image of seeded noise."""
     import torch
 
-    assert backbone.preprocessing is not None
+    if backbone.example is not None:
+        return backbone.example
+    if backbone.preprocessing is None:
+        raise ConfigError(f"{backbone.name} states no preprocessing and no example input; state one of them.")
     like = next(backbone.module.parameters())
     size = backbone.preprocessing.size
-    return torch.zeros(1, 3, size, size, dtype=like.dtype, device=like.device)
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return noise.to(dtype=like.dtype, device=like.device)
 
 
-def _layout(backbone: Backbone, shape: tuple[int, ...]) -> tuple[int, int, tuple[int, int] | None]:
-    """Width, number of tokens and grid of a stream tensor of this shape."""
+def _layout(backbone: Backbone, shape: tuple[int, ...]) -> tuple[int, int, tuple[int, int] | None, int]:
+    """Width, number of tokens, grid and number of prefix tokens of a stream tensor of this shape."""
     if len(shape) == 4:
         height, width, d = (shape[2], shape[3], shape[1]) if backbone.layout == "nchw" else shape[1:]
-        return d, height * width, (height, width)
-    patches = shape[1] - backbone.prefix
-    side = round(patches**0.5)
-    grid = (side, side) if backbone.preprocessing is not None and side * side == patches else None
-    return shape[2], shape[1], grid
+        return d, height * width, (height, width), 0
+    tokens = shape[1]
+    if backbone.grid is not None:
+        # Some networks (CaiT) bring in their class token only after the blocks.
+        prefix = tokens - backbone.grid[0] * backbone.grid[1]
+        if 0 <= prefix <= backbone.prefix:
+            return shape[2], tokens, backbone.grid, prefix
+    side = round(max(tokens - backbone.prefix, 0) ** 0.5)
+    square = backbone.preprocessing is not None and side * side == tokens - backbone.prefix
+    return shape[2], tokens, (side, side) if square else None, backbone.prefix

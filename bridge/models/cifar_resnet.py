@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from typing_extensions import override
+
+from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
 from bridge.streams import BlockMap
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -22,31 +24,34 @@ class CifarResNet(ModelSpec):
     """Number of layers."""
     weights: Path | Literal["pretrained"] | None = None
     """`pretrained` (CIFAR-10; fetched once, for depth 20 and 44), a checkpoint file, or nothing: untrained."""
-    seed: int = 0
-    """Seed of the untrained weights."""
 
+    @override
     def fingerprint(self) -> dict[str, Any]:
         from bridge.models.checkpoints import weights_fingerprint
 
         content = super().fingerprint()
         return {**content, **weights_fingerprint(self._checkpoint())}
 
+    def datasets(self) -> tuple[str, ...]:
+        """The one that holds the pretrained weights, if they are asked for."""
+        return ("resnet_cifar10",) if self.weights == "pretrained" else ()
+
     def _checkpoint(self) -> Path | None:
+        if self.untrained:
+            return None
         if self.weights == "pretrained":
             from bridge.data import dataset
 
             return dataset("resnet_cifar10").file(f"resnet{self.depth}")
         return self.weights
 
-    def load(self) -> Backbone:
-        import torch
-
+    @override
+    def build(self) -> Backbone:
         from bridge.models.checkpoints import load_weights
         from bridge.models.networks.cifar_resnet import ResNet
 
         blocks_a_stage = (self.depth - 2) // 6
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with drawn(self.seed):
             module = ResNet(blocks_a_stage)
         if (path := self._checkpoint()) is not None:
             load_weights(module, path, self.name)
@@ -62,4 +67,10 @@ class CifarResNet(ModelSpec):
             for stage in (1, 2, 3)
             for number in range(blocks_a_stage)
         ]
-        return Backbone(self.name, module.eval(), blocks, Preprocessing(size=32, squash=True), classes=CLASSES)
+        return Backbone(
+            self.name,
+            module.eval(),
+            blocks,
+            Preprocessing(size=32, squash=True, interpolation="bicubic"),
+            classes=CLASSES,
+        )

@@ -15,10 +15,13 @@ class OptionA(nn.Module):
         self.new = new
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[batch, c, h, w] -> [batch, c + new, h / 2, w / 2]."""
         return functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
 
 
 class BasicBlock(nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut; the ReLU follows the sum."""
+
     def __init__(self, before: int, after: int, stride: int):
         super().__init__()
         self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
@@ -28,6 +31,7 @@ class BasicBlock(nn.Module):
         self.shortcut = nn.Identity() if (before, stride) == (after, 1) else OptionA(after - before)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[batch, before, h, w] -> [batch, after, h / stride, w / stride]."""
         write = self.bn2(self.conv2(functional.relu(self.bn1(self.conv1(x)))))
         return functional.relu(write + self.shortcut(x))
 
@@ -53,6 +57,7 @@ class ResNet(nn.Module):
         return nn.Sequential(first, *(BasicBlock(after, after, 1) for _ in range(blocks - 1)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Images to logits."""
         x = functional.relu(self.bn1(self.conv1(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
         return self.linear(x.mean(dim=(2, 3)))

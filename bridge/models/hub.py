@@ -1,0 +1,118 @@
+"""Weights and configurations from the Hugging Face hub: pinned to a commit, with errors in one sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import ConfigError, InputError, UnreachableError, UserError
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions by package name, for fingerprints; imports none of them."""
+    return {package: version(package) for package in packages}
+
+
+def commit_of(repository: str, revision: str | None) -> str:
+    """The commit that a revision of a hub repository stands for (the default branch for None).
+
+    What the local cache says comes first, so that a run with cached weights needs no network and stays the same.
+    Raises UnreachableError without a network, ConfigError for an unknown repository or revision.
+    """
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    import huggingface_hub.constants as constants
+
+    folder = "models--" + repository.replace("/", "--")
+    reference = Path(constants.HF_HUB_CACHE) / folder / "refs" / (revision or "main")
+    if reference.is_file():
+        return reference.read_text().strip()
+    from huggingface_hub import HfApi
+
+    with fetching(repository):
+        commit = HfApi().model_info(repository, revision=revision, timeout=20).sha
+    if commit is None:
+        raise UnreachableError(f"The hub names no commit for {repository}; state a `revision` of 40 hex digits.")
+    return commit
+
+
+def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any]:
+    """What identifies the files of a hub repository (its commit) or of a local folder (sha256 of its files).
+
+    Raises InputError for a folder that is missing or empty.
+    """
+    if model is None:
+        return {}
+    if not is_local(model):
+        return {"revision": commit_of(model, revision)}
+    from bridge.store import file_sha256
+
+    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors", ".bin", ".txt"))
+    if not files:
+        raise InputError(f"The model folder {model} holds no model; give a folder with config.json and weights.")
+    return {"model": {path.name: file_sha256(path) for path in files}}
+
+
+def is_local(model: str) -> bool:
+    """Whether a model is named by a folder: one that exists, or a path that no repository could have."""
+    return Path(model).is_dir() or model.startswith((".", "/", "~")) or model.count("/") > 1
+
+
+def fetched_file(model: str, revision: str | None, name: str) -> Path | None:
+    """A file of a local model folder or hub repository; None where it has no such file.
+
+    Raises UnreachableError without a network.
+    """
+    if is_local(model):
+        path = Path(model).expanduser() / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with fetching(model):
+        try:
+            return Path(hf_hub_download(model, name, revision=revision))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return None
+
+
+@contextmanager
+def fetching(what: str) -> Iterator[None]:
+    """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.
+
+    Raises ConfigError for a repository or revision that does not exist, InputError for files on this machine,
+    UnreachableError for the network. Errors of other kinds pass.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        chain = list(_chain(error))
+        names = {base.__name__ for link in chain for base in type(link).__mro__}
+        reason = (str(chain[-1]).strip() or type(chain[-1]).__name__).split("\n")[0][:200]
+        if names & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
+            raise ConfigError(
+                f"The hub has no repository or revision {what!r} that can be read ({reason}); check the spelling."
+            ) from error
+        if is_local(what) and isinstance(error, OSError):
+            raise InputError(f"The model folder {what} cannot be read ({reason}); give a complete one.") from error
+        network = names & {"ConnectionError", "HTTPError", "HfHubHTTPError", "URLError", "TransportError"}
+        offline = names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+        if network or offline or isinstance(error, OSError):
+            raise UnreachableError(
+                f"{what} cannot be fetched ({reason}); connect to the network, or give a local folder or checkpoint."
+            ) from error
+        raise
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
