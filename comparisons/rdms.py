@@ -7,7 +7,7 @@ reports it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class UndefinedPatterns(InputError):
     """Some patterns are constant or not finite, so their dissimilarity to others does not exist."""
 
-    def __init__(self, rows: Sequence[int], n: int, why: str):
+    def __init__(self, rows: Iterable[int], n: int, why: str):
         self.rows = tuple(int(row) for row in rows)
         super().__init__(
             f"{len(self.rows)} of {n} patterns are {why} (the first is row {self.rows[0]}), so their correlation "
@@ -69,8 +69,8 @@ def from_rsatoolbox(rdms: RDMs, stimulus_ids: Sequence[str]) -> np.ndarray:
     own = list(rdms.pattern_descriptors.get("stimulus_id", []))
     if sorted(own) != sorted(stimulus_ids):
         raise InputError(
-            f"The RDMs' {len(own)} stimulus ids are not the {len(stimulus_ids)} expected ones; stimuli are aligned by id only: "
-            "give both sides the same ids."
+            f"The RDMs' {len(own)} stimulus ids are not the {len(stimulus_ids)} expected ones; stimuli are aligned by "
+            "id only: give both sides the same ids."
         )
     rows = np.array([own.index(name) for name in stimulus_ids])
     upper = np.triu_indices(len(rows), 1)
