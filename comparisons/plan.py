@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import InputError
-from bridge.store import Store, digest, write_atomically
+from bridge.store import Store, digest, source_hash, write_atomically
 from bridge.streams import Site
 
 if TYPE_CHECKING:
@@ -79,17 +79,20 @@ class Planner:
         *,
         needs: tuple[str, ...] = (),
         libraries: tuple[str, ...] = (),
+        code: tuple[str, ...] = (),
         resumable: bool = False,
     ) -> str:
         """Add a stage unless it is there; its id.
 
-        `libraries` are distributions whose version changes what is computed. Raises KeyError for an unknown need.
+        `libraries` are distributions, `code` modules and packages of this project, that what is computed depends on
+        besides the inputs. Raises KeyError for an unknown need.
         """
         if id not in self.plan.stages:
             complete = {
                 **inputs,
                 "needs": {name: self.plan.stages[name].key for name in needs},
                 "versions": {name: importlib.metadata.version(name) for name in libraries},
+                "code": {name: source_hash(name) for name in code},
             }
             self.plan.stages[id] = Stage(id, kind, complete, needs, build, resumable)
         return id
@@ -110,7 +113,8 @@ class Planner:
             sites = model.load().sites
             write_atomically(folder / "sites.json", json.dumps([site.as_json() for site in sites.values()]))
 
-        path = self.store.obtain("sites", {"model": model.fingerprint(), "format": 1}, build)
+        inputs = {"model": model.fingerprint(), "code": [source_hash("bridge.models"), source_hash("bridge.streams")]}
+        path = self.store.obtain("sites", inputs, build)
         sites = [Site.from_json(values) for values in json.loads((path / "sites.json").read_text())]
         return {site.name: site for site in sites}
 
@@ -145,9 +149,11 @@ class Planner:
             "dtype": spec.dtype,
             "compute": spec.compute,
             "seed": self.config.seed if isinstance(spec.tokens, int) else None,
-            "format": 1,
         }
-        return self.add(f"capture {model.name}", "activations", inputs, build, libraries=("torch",), resumable=True)
+        code = ("bridge.models", "bridge.streams", "bridge.stimuli", "bridge.activations", "bridge.shards")
+        return self.add(
+            f"capture {model.name}", "activations", inputs, build, libraries=("torch",), code=code, resumable=True
+        )
 
 
 def make_plan(config: Config, store: Store) -> Plan:

@@ -71,8 +71,11 @@ class RSAComparison(ComparisonSpec):
             np.savez(folder / "rdms.npz", **rdms)
             write_atomically(folder / "rdms.json", json.dumps({"ids": activations.ids, "dropped": dropped}))
 
-        inputs = {"rdm": self.rdm, "sites": list(sites), "format": 1}
-        return planner.add(f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",))
+        inputs = {"rdm": self.rdm, "sites": list(sites)}
+        code = ("comparisons.rdms", __name__)
+        return planner.add(
+            f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",), code=code
+        )
 
     def _add_recordings(self, planner: Planner) -> str:
         """The RDMs of every region of all recordings, aligned to the stimuli by id."""
@@ -91,9 +94,9 @@ class RSAComparison(ComparisonSpec):
             "recordings": [spec.fingerprint() for spec in config.recordings],
             "stimuli": config.stimuli.fingerprint(),
             "rdm": self.rdm,
-            "format": 1,
         }
-        return planner.add("recordings", "regions", inputs, build, libraries=("numpy",))
+        code = ("bridge.recordings", "bridge.data", "bridge.stimuli", "bridge.filters", "comparisons.rdms", __name__)
+        return planner.add("recordings", "regions", inputs, build, libraries=("numpy",), code=code)
 
     def _add_evaluation(
         self,
@@ -118,7 +121,7 @@ class RSAComparison(ComparisonSpec):
                 dropped += notes["dropped"].values()
                 with np.load(needed[stage] / "rdms.npz", allow_pickle=False) as rdms:
                     for site in (site for site in sites.values() if site.name in rdms):
-                        about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.role}
+                        about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.shown_as}
                         candidates.append((about, rdms[site.name], None))
             for reference in self.references:
                 for label, rdm, own in reference_rdms(reference, planner.stimuli, regions):
@@ -127,7 +130,7 @@ class RSAComparison(ComparisonSpec):
             results = []
             for done, region in enumerate(regions):
                 here = (region.name, region.region)
-                against = [(about, rdm) for about, rdm, own in candidates if own != here]
+                against = [(about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)]
                 found = evaluate(
                     np.stack([rdm for _, rdm in against]), region.rdms, measure=measure, draws=draws, seed=seed
                 )
@@ -162,14 +165,19 @@ class RSAComparison(ComparisonSpec):
             "measure": measure,
             "draws": draws,
             "seed": seed,
-            "models": [[model.name, model.role] for model in config.models],
+            "models": [[model.name, model.shown_as] for model in config.models],
             "sites": [list(sites) for sites in chosen],
             "references": [fingerprint(reference) for reference in self.references],
-            "format": 1,
         }
+        code = ("comparisons.rsa", "comparisons.bootstrap", "comparisons.references", "bridge.data", __name__)
         return planner.add(
-            name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy", "ventral-bridge")
+            name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=code
         )
+
+
+def _same(rdm: np.ndarray, region: np.ndarray) -> bool:
+    """Whether a reference is the region itself under another name (monkey IT comes as a model, too)."""
+    return len(region) == 1 and bool(np.allclose(rdm, region[0], rtol=0, atol=1e-9))
 
 
 def _chosen_sites(planner: Planner, model: ModelSpec, patterns: list[str]) -> dict[str, Site]:
