@@ -15,7 +15,8 @@ r_k^2 = lambda_k / lambda_{k-1}.
 Neuroids read the state: u = a' S_k + b' C_k + private noise, with a and b scaled so that the share of the signal
 variance of u that a' S_k carries is lambda_k; counts are Poisson(r0 exp(m u - m^2 / 2) g), g gamma with mean 1
 (Goris et al. 2014). Counts are an exponential of u, so a linear read-out of raw counts sees squares of C as well, and
-where stimuli have few parameters (gratings) it recovers S from them even in nhbt; logarithms of counts do not have this.
+where stimuli have few parameters (gratings) it recovers S from them even in nhbt; logarithms of counts do not show
+this.
 
 A first version: editing, bypass, shared gain, time bins and leaks of S into C are not simulated yet.
 """
