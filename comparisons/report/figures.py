@@ -8,7 +8,6 @@ bytes: ids are salted, and neither dates nor versions are written.
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -85,10 +84,8 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         low, high = panel.ceiling
         axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0, zorder=0.5)
         labels.append(((low + high) / 2, "noise ceiling", MUTED))
-    references = [r for r in panel.results if r.role == "reference" and select.has_estimate(r)]
-    start = 0.0 if len(references) <= FEW else 0.95  # of many, only the ends: they would hide the rest
-    for reference in references:
-        axes.axhline(reference.estimate, start, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
+    for reference in select.references(panel.results)[:FEW]:
+        axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
         labels.append((reference.estimate, _short(reference.model), INK))
     foremost = prominent(shown)
     for style in shown:
@@ -144,28 +141,27 @@ def _interval(result: Result) -> tuple[float, float]:
     return result.interval or (math.nan, math.nan)
 
 
-def _short(label: str, length: int = 17) -> str:
+def _short(label: str, length: int = 15) -> str:
     return label if len(label) <= length else label[: length - 1] + "…"
 
 
 def spread(heights: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
-    """The heights moved apart to at least `gap`, in the same order, near where they were and within the bounds.
+    """The heights moved apart to at least `gap`, in the same order and within the bounds, as little as possible.
 
+    Least squares: what is left of the i-th height after taking i gaps away must not fall, an isotonic regression.
     Where the bounds have no room for all, the gap shrinks.
     """
+    import numpy as np
+    from scipy.optimize import isotonic_regression
+
     if not heights:
         return []
-    gap = min(gap, (top - bottom) / max(len(heights) - 1, 1))
-    order = sorted(range(len(heights)), key=lambda i: heights[i])
-    placed = list(heights)
-    for below, above in itertools.pairwise(order):
-        placed[above] = max(placed[above], placed[below] + gap)
-    shift = (sum(placed) - sum(heights)) / len(heights)
-    shift = min(max(shift, placed[order[-1]] - top), placed[order[0]] - bottom)
-    placed = [height - shift for height in placed]
-    for index, i in enumerate(reversed(order)):
-        placed[i] = min(placed[i], top - index * gap)
-    return placed
+    given = np.asarray(heights, dtype=float)
+    order = np.argsort(given, kind="stable")
+    steps = min(gap, (top - bottom) / max(len(given) - 1, 1)) * np.arange(len(given))
+    placed = np.empty_like(given)
+    placed[order] = np.clip(isotonic_regression(given[order] - steps).x, bottom, top - steps[-1]) + steps
+    return [float(height) for height in placed]
 
 
 def _label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
@@ -174,10 +170,11 @@ def _label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     gap = 0.062 * (top - bottom)
     heights = spread([height for height, _, _ in labels], gap, bottom, top)
     for height, (value, text, colour) in zip(heights, labels, strict=True):
-        axes.plot(
-            [1.005, 1.035], [value, height], color=colour, linewidth=0.5, clip_on=False,
-            transform=axes.get_yaxis_transform(),
-        )  # fmt: skip
+        if abs(height - value) > 0.2 * gap:
+            axes.plot(
+                [1.005, 1.035], [value, height], color=colour, linewidth=0.5, clip_on=False,
+                transform=axes.get_yaxis_transform(),
+            )  # fmt: skip
         axes.annotate(
             text, (1.035, height), xycoords=("axes fraction", "data"), xytext=(2.5, 0), textcoords="offset points",
             va="center", ha="left", fontsize=7.5, color=colour, annotation_clip=False, parse_math=False,
@@ -205,13 +202,11 @@ def depth_limits(shown: Sequence[Panel]) -> tuple[float, float]:
     heights = [0.0]
     for panel in shown:
         heights += panel.ceiling or ()
-        for result in panel.results:
-            drawn = result.role == "reference" or (
-                result.depth is not None and select.kind(result) in ("stem", "resid_post", "write")
-            )
-            if drawn and select.has_estimate(result):
-                interval = result.interval if select.kind(result) in ("stem", "resid_post") else None
-                heights += [result.estimate, *(interval or ())]
+        heights += [reference.estimate for reference in select.references(panel.results)[:FEW]]
+        for model, role in select.models(panel.results):
+            heights += [r.estimate for r in select.writes(panel.results, model, role)]
+            for r in select.along_stream(panel.results, model, role):
+                heights += [r.estimate, *(r.interval or ())]
     return _padded(heights)
 
 

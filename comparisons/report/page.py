@@ -55,7 +55,6 @@ def render(results: RunResults) -> str:
         "measure": select.measure_label,
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    lead, *rest = summary.sentences(results)
     best = [row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)]
     steps = methods.paragraphs(results)
     cited = methods.cited(steps)
@@ -64,8 +63,7 @@ def render(results: RunResults) -> str:
         run=results,
         simulated=any(r.simulated for r in results.results) or any(v.simulated for v in results.verdicts),
         all_simulated=bool(results.results) and all(r.simulated for r in results.results),
-        lead=lead,
-        rest=rest,
+        paragraphs=summary.paragraphs(results),
         best=best,
         best_writes=any(row.write for row in best),
         pictures=pictures(results),
@@ -174,8 +172,11 @@ def _depth_caption(shown: Sequence[select.Panel], drawn: Sequence[draw.Style]) -
         parts.append("Grey: noise ceiling.")
     if without:
         parts.append(f"No noise ceiling for {summary.listed(without)}.")
-    if any(r.role == "reference" for r in results):
+    most = max((len(select.references(panel.results)) for panel in shown), default=0)
+    if most:
         parts.append("Dashed: reference representations.")
+    if most > draw.FEW:
+        parts.append(f"Of {most} references the {draw.FEW} most similar are drawn; the table has all.")
     other = [r for r in results if r.role != "reference" and (r.depth is None or select.kind(r) not in _DRAWN)]
     if other:
         parts.append(f"{_count(other)} of other sites: in the table only.")

@@ -109,6 +109,12 @@ def has_estimate(result: Result) -> bool:
     return math.isfinite(result.estimate)
 
 
+def references(results: Iterable[Result]) -> list[Result]:
+    """The reference representations, the most similar first."""
+    found = [r for r in results if r.role == "reference" and has_estimate(r)]
+    return sorted(found, key=lambda r: -r.estimate)
+
+
 def along_stream(results: Iterable[Result], model: str, role: str) -> list[Result]:
     """A model's stream from the stem through every resid_post, by depth."""
     return _placed(results, model, role, {"stem", "resid_post"})

@@ -91,63 +91,66 @@ def best_sites(shown: Sequence[Panel]) -> list[Best]:
 
 
 def sentences(results: RunResults) -> list[str]:
-    """Two or three sentences on the first measure of the run, and one on verdicts."""
+    """What came out, one sentence after the other."""
+    return [sentence for paragraph in paragraphs(results) for sentence in paragraph]
+
+
+def paragraphs(results: RunResults) -> list[list[str]]:
+    """What came out by the first measure of the run: a paragraph a trained network, then one on how to read it."""
     figures = select.panels(results.results)
-    said: list[str] = []
+    said: list[list[str]] = []
+    remarks: list[str] = []
     if figures:
         (_, measure), shown = next(iter(figures.items()))
         tops = best_sites(shown)
         trained = list(dict.fromkeys(b.result.model for b in tops if b.result.role == "trained"))
         for model in trained[:NAMED]:
-            said.append(_where([b for b in tops if b.result.model == model and b.result.role == "trained"], measure))
+            mine = [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
+            said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
         if len(trained) > NAMED:
-            said.append(f"The table below has {len(trained) - NAMED} more trained networks.")
-        for model in trained[:NAMED]:
-            said += _against_ceiling(model, tops) + _writes(model, tops) + _against_untrained(model, tops)
+            remarks.append(f"The table of best sites has {len(trained) - NAMED} more trained networks.")
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
-            said.append(
+            remarks.append(
                 f"Each best site was picked among {_range(counts)} on the same data that it is reported on, "
                 "which favours high numbers."
             )
     if not said:
-        said.append("This run has no results for a trained network.")
-    said.append(_verdicts(results))
-    return said
+        remarks.append("This run has no results for a trained network.")
+    return [*said, [*remarks, _verdicts(results)]]
 
 
-def _where(tops: Sequence[Best], measure: str) -> str:
+def _where(mine: Sequence[Best], measure: str) -> str:
     """Where along the stream one network comes closest to each region."""
     clauses = []
-    for top in tops:
+    for top in mine:
         where = "at its only site" if top.result.depth is None else f"at depth {number(top.result.depth, 2)}"
         wrote = " (a write)" if select.kind(top.result) == "write" else ""
         evidence = number(top.result.estimate)
         if top.result.interval is not None:
-            evidence += f" [{number(top.result.interval[0])}, {number(top.result.interval[1])}]"
+            evidence += f" [{number(top.result.interval[0], 2)}, {number(top.result.interval[1], 2)}]"
         if top.ceiling is not None:
             evidence += f", noise ceiling {span(top.ceiling, 2)}"
         simulated = "simulated " if top.simulated else ""
         clauses.append(f"to {simulated}{top.place} {where}{wrote}: {evidence}")
-    intervals = "; 95% intervals in brackets" if any(top.result.interval for top in tops) else ""
-    opening = f"By {select.measure_label(measure)}, {tops[0].result.model} comes closest "
+    intervals = "; 95% intervals in brackets" if any(top.result.interval for top in mine) else ""
+    opening = f"By {select.measure_label(measure)}, {mine[0].result.model} comes closest "
     return f"{opening}{'; '.join(clauses)}{intervals}."
 
 
-def _against_ceiling(model: str, tops: Sequence[Best]) -> list[str]:
+def _against_ceiling(mine: Sequence[Best]) -> list[str]:
     """Whether one trained network's best sites reach the lower noise ceilings."""
-    known = [b for b in tops if b.result.model == model and b.result.role == "trained" and b.ceiling is not None]
-    reached = [b.place for b in known if b.ceiling is not None and b.result.estimate >= b.ceiling[0]]
-    if not known:
+    reached = [b.place for b in mine if b.ceiling is not None and b.result.estimate >= b.ceiling[0]]
+    if not any(b.ceiling for b in mine):
         return []
     if not reached:
-        return [f"There, {model} does not reach the lower bound of any noise ceiling."]
-    return [f"{model} reaches the lower bound of the noise ceiling for {listed(reached)}."]
+        return ["The lower bound of the noise ceiling is reached nowhere."]
+    return [f"The lower bound of the noise ceiling is reached for {listed(reached)}."]
 
 
-def _writes(model: str, tops: Sequence[Best]) -> list[str]:
+def _writes(mine: Sequence[Best]) -> list[str]:
     """How the best write of one trained network stands to the best site of its stream."""
-    known = [(b, b.write) for b in tops if (b.result.model, b.result.role) == (model, "trained") and b.write]
+    known = [(b, b.write) for b in mine if b.write]
     higher = [
         f"{b.place} ({number(write.estimate)} at depth {number(write.depth, 2)})"
         for b, write in known
@@ -156,23 +159,22 @@ def _writes(model: str, tops: Sequence[Best]) -> list[str]:
     if not known:
         return []
     if not higher:
-        return [f"No write of {model} comes closer to a region than its stream does at best."]
-    return [f"A write of {model} comes closer than its stream does at best for {listed(higher)}."]
+        return ["No write of a block comes closer to a region than the stream does at its best."]
+    return [f"The write of a block comes closer than the stream does at its best for {listed(higher)}."]
 
 
-def _against_untrained(model: str, tops: Sequence[Best]) -> list[str]:
+def _untrained(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
     """How one trained network's best sites stand to the best sites of the untrained networks."""
     pairs: list[tuple[Best, Best]] = []
-    for top in tops:
-        if (top.result.model, top.result.role) == (model, "trained"):
-            rivals = [b for b in tops if b.title == top.title and b.result.role == "untrained"]
-            if rivals:
-                pairs.append((top, max(rivals, key=lambda b: b.result.estimate)))
+    for top in mine:
+        rivals = [b for b in tops if b.title == top.title and b.result.role == "untrained"]
+        if rivals:
+            pairs.append((top, max(rivals, key=lambda b: b.result.estimate)))
     if not pairs:
-        return [f"No untrained network stands beside {model} in this run."]
+        return ["No untrained network stands beside it in this run."]
     above = [f"{t.place} ({number(r.result.estimate)})" for t, r in pairs if t.result.estimate > r.result.estimate]
     below = [f"{t.place} ({number(r.result.estimate)})" for t, r in pairs if t.result.estimate <= r.result.estimate]
-    parts = [f"lower than {model}'s for {listed(above)}"] if above else []
+    parts = [f"lower for {listed(above)}"] if above else []
     if below:
         parts.append(f"as high or higher for {listed(below)}")
     return [
@@ -192,8 +194,9 @@ def _overlaps(pairs: Sequence[tuple[Best, Best]]) -> str:
             overlapping.append(mine.place)
     if not overlapping:
         return "; the two 95% intervals do not overlap"
-    everywhere = len(overlapping) == len(pairs) > 1
-    return f"; the two 95% intervals overlap{' everywhere' if everywhere else f' for {listed(overlapping)}'}"
+    if len(overlapping) > 2:
+        return f"; the two 95% intervals overlap for {len(overlapping)} of these {len(pairs)}"
+    return f"; the two 95% intervals overlap for {listed(overlapping)}"
 
 
 def _range(counts: Iterable[int]) -> str:

@@ -65,6 +65,16 @@ def test_limits_hold_everything_that_is_drawn(run_of: RunOf) -> None:
     assert low < min(r.estimate for r in run.results)
 
 
+def test_of_many_references_the_most_similar_are_drawn(run_of: RunOf) -> None:
+    run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
+    pixels = next(r for r in run.results if r.model == "pixels")
+    many = tuple(pixels.model_copy(update={"model": f"m{k}", "estimate": 0.01 * k}) for k in range(9))
+    (panel,) = panels.panels((*run.results, *many))["rsa", "spearman"]
+    axes = Figure().add_subplot()
+    figures.draw_by_depth(axes, panel, figures.styles(run.results), (0.0, 1.0))
+    assert {text.get_text() for text in axes.texts} == {"noise ceiling", "gabor-bank", "pixels", "m8", "m7"}
+
+
 def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None:
     drawn = figures.styles(run_of(blocks=1).results)
     assert [s.role for s in drawn] == ["trained", "untrained", "control"]
@@ -75,6 +85,7 @@ def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None
 def test_labels_are_moved_apart_in_their_order_and_stay_inside() -> None:
     heights = [0.30, 0.31, 0.10]
     placed = figures.spread(heights, gap=0.05, bottom=0.0, top=1.0)
+    assert placed[2] == heights[2]  # what touches nothing stays
     assert placed[1] - placed[0] == pytest.approx(0.05)
     assert placed[0] - placed[2] >= 0.05
     assert sum(placed) == pytest.approx(sum(heights))

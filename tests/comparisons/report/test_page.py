@@ -68,11 +68,11 @@ def test_page_nests_holds_everything_and_lists_each_result_once(run_of: RunOf, t
 
 
 def test_page_is_the_same_for_the_same_results(run_of: RunOf) -> None:
-    assert render(run_of(blocks=3)) == render(run_of(blocks=3))
+    assert render(run_of(blocks=2, regions=("IT",))) == render(run_of(blocks=2, regions=("IT",)))
 
 
 def test_page_fetches_nothing(run_of: RunOf) -> None:
-    html = render(run_of(blocks=3))
+    html = render(run_of(blocks=2, regions=("V1", "IT")))
     page = Page(html)
     for tag, attributes in page.elements:
         assert tag not in {"link", "iframe", "object", "embed", "base", "img"}, tag
@@ -85,7 +85,7 @@ def test_page_fetches_nothing(run_of: RunOf) -> None:
 
 
 def test_ids_are_unique_and_references_lead_somewhere(run_of: RunOf) -> None:
-    page = Page(render(run_of()))
+    page = Page(render(run_of(blocks=2, regions=("V1", "IT"))))
     identities = [a["id"] for _, a in page.elements if "id" in a]
     assert len(identities) == len(set(identities))
     targets = {
@@ -128,7 +128,7 @@ def test_whatever_a_user_names_is_escaped(run_of: RunOf) -> None:
 
 
 def test_simulated_is_shown_exactly_when_something_is(run_of: RunOf) -> None:
-    measured = render(run_of(blocks=2, simulated=False))
+    measured = render(run_of(blocks=2, regions=("IT",), simulated=False))
     assert "SIMULATED" not in measured
     run = run_of(blocks=2, simulated=True, regions=("V1", "IT"), measures=("spearman",))
     page = Page(render(run))
@@ -156,7 +156,7 @@ def test_simulated_is_shown_exactly_when_something_is(run_of: RunOf) -> None:
     ],
 )
 def test_page_stands_with_parts_missing(run_of: RunOf, lacking: dict) -> None:
-    run = run_of(**{"blocks": 2, "measures": ("spearman",), "simulated": False, **lacking})
+    run = run_of(**{"blocks": 2, "regions": ("V1", "IT"), "measures": ("spearman",), "simulated": False, **lacking})
     html = render(run)
     page = Page(html)
     assert page.results == len(run.results)
@@ -180,7 +180,7 @@ def test_verdicts_come_with_their_reasons(run_of: RunOf) -> None:
     verdict = Verdict(
         prediction="P1", subject="resnet20", answer="NOT TESTABLE", reasons=("RDMs only.",), numbers={"D_k": -0.5}
     )
-    page = Page(render(run_of(blocks=2, verdicts=(verdict,))))
+    page = Page(render(run_of(blocks=2, regions=("IT",), verdicts=(verdict,))))
     assert "Verdicts: 1 NOT TESTABLE." in page.seen
     assert "RDMs only." in page.seen
     assert "D_k = −0.500" in page.seen
@@ -188,7 +188,7 @@ def test_verdicts_come_with_their_reasons(run_of: RunOf) -> None:
 
 
 def test_things_left_out_are_counted(run_of: RunOf) -> None:
-    run = run_of(blocks=2)
+    run = run_of(blocks=2, regions=("IT",))
     first: Result = run.results[0].model_copy(update={"dropped": ("3 neuroids below the reliability bound.",)})
     page = Page(render(run.model_copy(update={"results": (first, *run.results[1:])})))
     assert f"3 neuroids below the reliability bound. (1 of {len(run.results)} results)" in page.seen

@@ -33,10 +33,10 @@ def test_best_site_with_its_evidence(run_of: RunOf) -> None:
         result("copy", "untrained", 1, 0.12, interval=(0.06, 0.16)),
     )
     assert (
-        "By Spearman ρ, net comes closest to IT at depth 0.75: 0.154 [0.100, 0.200], noise ceiling 0.45 to 0.54" in text
+        "By Spearman ρ, net comes closest to IT at depth 0.75: 0.154 [0.10, 0.20], noise ceiling 0.45 to 0.54" in text
     )
-    assert "There, net does not reach the lower bound of any noise ceiling." in text
-    assert "The best site of an untrained network is lower than net's for IT (0.120)" in text
+    assert "The lower bound of the noise ceiling is reached nowhere." in text
+    assert "The best site of an untrained network is lower for IT (0.120)" in text
     assert "the two 95% intervals overlap for IT; the difference itself was not tested here." in text
     assert "picked among 2 sites" in text
     assert text.endswith("There are no verdicts in this run.")
@@ -45,14 +45,14 @@ def test_best_site_with_its_evidence(run_of: RunOf) -> None:
 def test_untrained_networks_that_win_are_said_to_win(run_of: RunOf) -> None:
     text = said(run_of, result("net", "trained", 0, 0.1), result("copy", "untrained", 0, 0.2))
     assert "The best site of an untrained network is as high or higher for IT (0.200)" in text
-    assert "lower than" not in text
+    assert "lower for" not in text
     assert "interval" not in text
 
 
 def test_simulated_and_writes_are_named(run_of: RunOf) -> None:
     text = said(run_of, result("net", "trained", 0, 0.1, site="blocks.0.hook_write", simulated=True))
     assert "closest to simulated IT at depth 0.25 (a write): 0.100." in text
-    assert "No untrained network stands beside net in this run." in text
+    assert "No untrained network stands beside it in this run." in text
     assert "picked among" not in text
 
 
@@ -60,9 +60,11 @@ def test_a_write_that_beats_the_stream_is_said_apart(run_of: RunOf) -> None:
     stream, write = result("net", "trained", 1, 0.133), result("net", "trained", 2, 0.164, site="blocks.2.hook_write")
     text = said(run_of, stream, write)
     assert "net comes closest to IT at depth 0.50: 0.133." in text
-    assert "A write of net comes closer than its stream does at best for IT (0.164 at depth 0.75)." in text
+    assert "The write of a block comes closer than the stream does at its best for IT (0.164 at depth 0.75)." in text
     lower = write.model_copy(update={"estimate": 0.1})
-    assert "No write of net comes closer to a region than its stream does at best." in said(run_of, stream, lower)
+    assert "No write of a block comes closer to a region than the stream does at its best." in said(
+        run_of, stream, lower
+    )
 
 
 def test_regions_of_several_recordings_are_told_apart(run_of: RunOf) -> None:
@@ -72,7 +74,15 @@ def test_regions_of_several_recordings_are_told_apart(run_of: RunOf) -> None:
         result("net", "trained", 1, 0.3, recordings="monkey", ceiling=(0.2, 0.4)),
     )
     assert "closest to IT of fmri at depth 0.50: 0.100; to IT of monkey at depth 0.50: 0.300" in text
-    assert "net reaches the lower bound of the noise ceiling for IT of monkey." in text
+    assert "The lower bound of the noise ceiling is reached for IT of monkey." in text
+
+
+def test_each_trained_network_has_a_paragraph(run_of: RunOf) -> None:
+    results = tuple(result(name, "trained", 0, 0.1) for name in "abc")
+    first, second, remarks = summary.paragraphs(run_of(results=results))
+    assert "a comes closest" in first[0]
+    assert "b comes closest" in second[0]
+    assert remarks[0] == "The table of best sites has 1 more trained networks."
 
 
 def test_no_results_is_said(run_of: RunOf) -> None:
