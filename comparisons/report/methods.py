@@ -93,12 +93,18 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
         seeds = sorted({result.seed for result in found if result.seed is not None})
         drawn = f"{' or '.join(f'{count:,}' for count in draws)} draws" if draws else "a number of draws not recorded"
         seeded = f", seed {' or '.join(map(str, seeds))}" if seeds else ""
+        rsa = any(result.comparison == "rsa" and result.interval for result in found)
+        resampled = (
+            "For representational similarity, stimuli and subjects are drawn anew at once, the variance is corrected "
+            "for doing both, and the limits follow the t distribution; with a single subject, stimuli alone are drawn. "
+            if rsa
+            else ""
+        )
         steps.append(
             Paragraph(
                 "Intervals",
-                f"95% intervals come from a bootstrap ({drawn}{seeded}). What was resampled stands in the notes of "
-                "the results; resampling stimuli and subjects at once needs the correction for two factors. "
-                "An interval is for one site alone: it is not corrected for the number of sites.",
+                f"95% intervals come from a bootstrap ({drawn}{seeded}). {resampled}An interval, and a p against "
+                "zero, is for one site alone: neither is corrected for the number of sites.",
                 ("schuett2023",),
             )
         )
