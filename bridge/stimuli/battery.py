@@ -50,11 +50,13 @@ class Battery(StimulusSpec):
     seed: int = 0
     """Seed of textures, shapes, backgrounds, positions and balanced subsets. Objects' exemplars do not depend on it."""
     limit: dict[FamilyName, int] = Field(default_factory=dict)
-    """At most so many stimuli of a family: a seeded subset in which the levels of its factors stay balanced."""
+    """At most so many stimuli of a family: a seeded subset in which the levels of its factors stay balanced. Scenes
+    are free of correlations between identity and nuisances only as a whole: for fewer of them, prefer fewer exemplars
+    and multiples of 20 images."""
     jitter: int = Field(0, ge=0)
     """Displace each pattern by up to so many pixels each way. Stimuli that differ only in phase or polarity are
     displaced alike. Give half of a patch to break up the artefacts of a transformer's patch grid."""
-    cycles: tuple[float, ...] = Field((2, 3, 5, 8, 13), min_length=1)
+    cycles: tuple[float, ...] = Field((2.0, 3.0, 5.0, 8.0, 13.0), min_length=1)
     """Spatial frequencies of gratings, cycles an image, ascending. All of the default ones are below the Nyquist
     limit of a network that sees 32 pixels."""
     exemplars: int = Field(4, ge=1)
@@ -158,14 +160,16 @@ def _completed(row: Row, name: str, family: Family, setting: Setting, key: Batte
 def balanced_subset(rows: list[Row], factors: tuple[str, ...], count: int, seed: int) -> NDArray[np.intp]:
     """`count` of the rows, ascending, chosen one by one so that levels of factors, and pairs of them, occur evenly.
 
-    Each step takes a row whose levels, and pairs of levels, were taken least so far; ties fall by a seeded order.
+    Each step takes a row whose levels, and then whose pairs of levels, were taken least so far; ties fall by a seeded
+    order. The pairs are those among the first three factors and those of the first, the identity, with any other.
     A smaller subset of the same seed is a part of a larger one.
     """
     import numpy as np
 
     order = np.random.default_rng(seed).permutation(len(rows))
-    codes = [np.unique([str(rows[index].get(factor)) for index in order], return_inverse=True)[1] for factor in factors]
-    codes += [a * (b.max() + 1) + b for a, b in itertools.combinations(codes, 2)]
+    codes = [_levels([rows[index].get(factor) for index in order]) for factor in factors]
+    pairs = [(a, b) for a, b in itertools.combinations(range(len(factors)), 2) if a == 0 or b < 3]
+    codes += [codes[a] * (codes[b].max() + 1) + codes[b] for a, b in pairs]
     widths = [100 if number < len(factors) else 1 for number in range(len(codes))]
     cost = np.zeros(len(rows))
     taken = []
@@ -177,6 +181,16 @@ def balanced_subset(rows: list[Row], factors: tuple[str, ...], count: int, seed:
         for code, width, groups in zip(codes, widths, members, strict=True):
             cost[groups[code[best]]] += width
     return np.sort(np.array(taken, dtype=np.intp))
+
+
+def _levels(values: list[Any]) -> NDArray[np.intp]:
+    """Values as level numbers. A continuous factor (over 16 values) has three: below, at and above its median."""
+    import numpy as np
+
+    names, codes = np.unique([str(value) for value in values], return_inverse=True)
+    if len(names) > 16 and isinstance(values[0], float):
+        codes = np.unique(np.sign(np.array(values) - np.median(values)), return_inverse=True)[1]
+    return codes
 
 
 @dataclass(frozen=True)

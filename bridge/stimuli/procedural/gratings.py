@@ -34,7 +34,7 @@ def wave(x: Image, y: Image, orientation: float, sf: float, phase: float) -> Ima
 def _row(prefix: str, setting: Setting, orientation: int, level: int, phase: int, **factors: float | str) -> Row:
     cycles = setting.cycles[level]
     return {
-        "stimulus_id": f"{prefix}-o{orientation:03d}-sf{level}-p{phase:03d}",
+        "stimulus_id": f"{prefix}-o{orientation:03d}-sf{cycles:g}-p{phase:03d}",
         "orientation": orientation,
         "sf": cycles / setting.degrees,
         "cycles": cycles,
@@ -60,10 +60,10 @@ def contrast_rows(setting: Setting) -> Iterator[Row]:
     """12 orientations x 6 contrasts x 4 phases at the middle spatial frequency."""
     middle = len(setting.cycles) // 2
     for orientation in ORIENTATIONS:
-        for number, contrast in enumerate(CONTRASTS):
+        for contrast in CONTRASTS:
             for phase in PHASES_4:
                 row = _row("contrast", setting, orientation, middle, phase, contrast=contrast)
-                yield {**row, "stimulus_id": f"{row['stimulus_id']}-c{number}"}
+                yield {**row, "stimulus_id": f"{row['stimulus_id']}-c{contrast:g}"}
 
 
 def size_rows(setting: Setting) -> Iterator[Row]:

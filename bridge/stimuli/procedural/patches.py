@@ -35,7 +35,7 @@ def gabor_rows(setting: Setting) -> Iterator[Row]:
             for place, (x, y) in enumerate(POSITIONS):
                 for phase in (0, 90):
                     yield {
-                        "stimulus_id": f"gabor-o{orientation:05.1f}-sf{level}-at{place}-p{phase:03d}",
+                        "stimulus_id": f"gabor-o{orientation:05.1f}-sf{setting.cycles[level]:g}-at{place}-p{phase:03d}",
                         "orientation": orientation,
                         "sf": setting.cycles[level] / setting.degrees,
                         "cycles": setting.cycles[level],
@@ -48,9 +48,8 @@ def gabor_rows(setting: Setting) -> Iterator[Row]:
 
 
 def _gabor_levels(setting: Setting) -> list[int]:
-    """Up to three spatial frequencies; the lowest has too few cycles in a patch, so it comes last in the choice."""
-    count = len(setting.cycles)
-    return sorted(range(count))[max(0, count - 3) :]
+    """The three highest spatial frequencies: of lower ones, too few cycles fit into a patch."""
+    return list(range(len(setting.cycles)))[-3:]
 
 
 def _sigma(cycles: float) -> float:

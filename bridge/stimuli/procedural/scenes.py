@@ -132,4 +132,4 @@ def _last_exemplar(row: Row, setting: Setting) -> bool:
     return bool(setting.exemplars > 1 and row["exemplar"] == setting.exemplars - 1)
 
 
-FAMILIES = {"scenes": Family(rows, draw, ("category", "exemplar", "level"), _last_exemplar)}
+FAMILIES = {"scenes": Family(rows, draw, ("category", "exemplar", "level", *NUISANCES), _last_exemplar)}

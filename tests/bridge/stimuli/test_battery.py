@@ -1,4 +1,6 @@
 import pickle
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -7,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bridge.errors import ConfigError
 from bridge.stimuli import AnyStimuli, load
-from bridge.stimuli.battery import Battery
+from bridge.stimuli.battery import GENERATOR, Battery
 
 
 def battery(**fields):
@@ -89,3 +91,25 @@ def test_drawing_is_fast():
     for row in rows:
         everything.image(int(row))
     assert time.process_time() - start < 0.5 * 3  # 3,000 in 5 s, with a margin of three for a busy machine
+
+
+EXPECTED_MOMENTS = (0.500401, 0.133861)
+
+
+def test_the_drawing_is_what_its_version_says():
+    """If this fails because a drawing was changed on purpose, raise GENERATOR and state the new values."""
+    everything = battery()
+    shown = [everything.image(int(row)) / 255 for row in range(0, len(everything), 37)]
+    moments = np.array([(image.mean(), image.std()) for image in shown])
+    assert GENERATOR == 1
+    np.testing.assert_allclose(moments.mean(axis=0), EXPECTED_MOMENTS, atol=2e-5)
+
+
+def test_a_config_is_read_without_heavy_libraries():
+    code = (
+        "import sys; from bridge.stimuli import AnyStimuli; from pydantic import TypeAdapter; "
+        "TypeAdapter(AnyStimuli).validate_python({'kind': 'battery', 'name': 'b'}).fingerprint(); "
+        "print([m for m in ('numpy', 'pandas', 'torch', 'PIL', 'scipy', 'datasets') if m in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "[]"
