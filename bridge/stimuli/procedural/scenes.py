@@ -55,7 +55,7 @@ def rows(setting: Setting) -> Iterator[Row]:
             for level, count in counts.items():
                 settings = balanced_nuisances(count, setting.seed, "scene", category, exemplar, level)
                 for number, (*pose, tone) in enumerate(settings):
-                    x, y, size, rotation, turn = np.array(pose) * (level / 6)
+                    x, y, size, rotation, turn = np.array(pose) * (level / 6) + 0.0  # no -0.0 in the table
                     yield {
                         "stimulus_id": f"scene-{category}-e{exemplar}-v{level}-i{number:03d}",
                         "category": category,
