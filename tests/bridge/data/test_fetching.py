@@ -216,3 +216,26 @@ def test_a_local_only_file_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VENTRAL_DATA", raising=False)
     with pytest.raises(UnreachableError, match="because it is ours"):
         one_file(None, "because it is ours.").file("file")
+
+
+def test_a_terminal_sees_a_bar_that_fills(
+    server: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.data import fetching
+
+    bars: list[fetching._Bar] = []
+
+    def shown(name: str) -> fetching._Bar:
+        bars.append(fetching._Bar(name))
+        return bars[-1]
+
+    monkeypatch.setattr(fetching, "_progress", shown)
+    at(server, "/good").file("file")
+    (task,) = bars[0].progress.tasks
+    assert task.description == "file.bin"
+    assert task.completed == task.total == len(CONTENT)
+
+
+def test_a_log_gets_one_plain_line(server: http.server.ThreadingHTTPServer, capfd: pytest.CaptureFixture[str]) -> None:
+    at(server, "/good").file("file")
+    assert capfd.readouterr().err == f"Fetching file.bin ({len(CONTENT) / 1e6:.1f} MB)\n"
