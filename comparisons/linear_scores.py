@@ -39,6 +39,11 @@ class LinearScores:
         """The measure between every model and subject on all stimuli, [m, s]."""
         return similarities(self._full)[0]
 
+    def ceiling(self) -> tuple[float, float]:
+        """Lower and upper noise ceiling on all stimuli and subjects."""
+        lower, upper = self.full(np.ones((1, len(self._region))))[1][0]
+        return float(lower), float(upper)
+
     def full(self, multiplicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluations [d, m] and ceilings [d, 2] on all stimuli, per draw of subjects [d, s]."""
         return scores(self._full, multiplicity)

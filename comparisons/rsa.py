@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from bridge.errors import InputError, did_you_mean
-from comparisons import linear_scores, rank_scores
+from comparisons import linear_scores, rank_scores, tau_scores
 from comparisons.bootstrap import Draws, Resampled, Resampling, draw_counts
 from comparisons.linear_scores import stimuli_of
 
@@ -33,6 +33,10 @@ class Scores(Protocol):
         """The measure between every model and subject on all stimuli, [m, s]."""
         ...
 
+    def ceiling(self) -> tuple[float, float]:
+        """Lower and upper noise ceiling on all stimuli and subjects."""
+        ...
+
     def full(self, multiplicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluations [d, m] and ceilings [d, 2] on all stimuli, per draw of subjects [d, s]."""
         ...
@@ -45,6 +49,7 @@ class Scores(Protocol):
 _SCORES: dict[str, type[Scores]] = {
     **dict.fromkeys(rank_scores.MEASURES, rank_scores.RankScores),
     **dict.fromkeys(linear_scores.MEASURES, linear_scores.LinearScores),
+    **dict.fromkeys(tau_scores.MEASURES, tau_scores.TauScores),
 }
 MEASURES = tuple(_SCORES)
 
@@ -93,11 +98,13 @@ class RSA:
     def p_ceiling(self) -> np.ndarray:
         """Two-sided p of the distance to the lower noise ceiling, [m]; NaN where there is no ceiling.
 
-        Without draws of it, the ceiling counts as a fixed number, as in `rsatoolbox`.
+        Where the ceiling was not resampled it counts as a fixed number, as in `rsatoolbox`.
         """
         if self.ceiling is None:
             return np.full(len(self.estimate), np.nan)
-        variance = self.standard_error**2 if self.resampled is None else self.resampled.ceiling_variance()[:, 0]
+        variance = self.standard_error**2
+        if self.resampled is not None and np.isfinite(self.resampled.ceilings).any():
+            variance = self.resampled.ceiling_variance()[:, 0]
         return _two_sided(self.estimate - self.ceiling[0], variance, self.dof)
 
 
@@ -140,8 +147,7 @@ def evaluate(
     ceiling: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
     if n_subjects > 1:
-        lower, upper = scores.full(np.ones((1, n_subjects)))[1][0]
-        ceiling = (float(lower), float(upper))
+        ceiling = scores.ceiling()
     else:
         notes = ("a single RDM: no noise ceiling, and the interval is over stimuli only",)
     estimate = by_subject.mean(axis=1)
@@ -160,6 +166,8 @@ def evaluate(
         )
     if left < len(drawn):
         notes += (f"{len(drawn) - left} of {len(drawn)} draws held fewer than three distinct stimuli: left out",)
+    if n_subjects > 1 and not np.isfinite(resampled.ceilings).any():
+        notes += (f"the noise ceiling of {measure} is that of all data and was not resampled",)
     error = np.sqrt(np.maximum(resampled.variance(), 0))
     dof = {"dual": min(n, n_subjects), "stimuli": n, "subjects": n_subjects}[kind] - 1
     return RSA(estimate, error, dof, ceiling, len(drawn), notes, by_subject, resampled)
