@@ -69,7 +69,8 @@ def capture(
 
     A batch that does not fit in memory is halved with a warning, and so are those after it. `folder` may hold what an
     interrupted capture left: whole shards are checked and kept. Only one capture may work in a folder at a time
-    (`Store.obtain(..., resumable=True)` sees to that). The network is left as it was found.
+    (`Store.obtain(..., resumable=True)` sees to that). The network is left as it was found. Interventions that
+    are on while it runs are captured too: whoever names the folder by a hash must put them into it.
 
     Raises ConfigError for unknown sites and choices that this network or device does not have, InputError for an
     unreadable image (what was captured before it stays), StorageError when the folder cannot be written or holds
@@ -174,6 +175,8 @@ def _check_choices(
             f"{backbone.name} reads {'images' if texts else 'texts'} and stimulus set {stimuli.name!r} holds "
             f"{'texts' if texts else 'images'}; give the network stimuli that it can read."
         )
+    if texts and "text" not in stimuli.table:
+        raise InputError(f"Stimulus set {stimuli.name!r} has no images and no column 'text'; give it one of them.")
     if texts and (isinstance(tokens, int) or tokens in ("patches", "class")):
         raise ConfigError(f"Tokens {tokens!r} are for images; of texts, keep `mean`, `last` or `all`.")
     if not texts and tokens == "last":

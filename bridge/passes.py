@@ -153,7 +153,7 @@ class Passes:
         inputs = _to_device(inputs, self.device, self.channels_last)
         kind = self.device.split(":")[0]
         autocast = torch.autocast(kind, torch.bfloat16) if self.compute == "bfloat16" else nullcontext()
-        mask = inputs.get("attention_mask") if isinstance(inputs, dict) else None
+        mask = self.backbone.token_mask(inputs)
         ids = [self.ids[row] for row in rows]
 
         def tap(name: str) -> Callable[[torch.Tensor], None]:

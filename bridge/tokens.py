@@ -54,13 +54,13 @@ def choose_tokens(
 ) -> torch.Tensor:
     """The tokens to keep of a stream's value [batch, tokens, d]: [batch, stored, d], a view where it can be one.
 
-    `mask` [batch, tokens] says which tokens of texts are no padding; `ids` are the stimuli of the batch (for sampled
-    patches). What each choice keeps is said at `bridge.activations.capture`.
+    `mask`, bool [batch, tokens], says which tokens of texts are no padding; `ids` are the stimuli of the batch (for
+    sampled patches). What each choice keeps is said at `bridge.activations.capture`.
     """
     import torch
 
     if tokens == "all":
-        return value if mask is None else value * mask[:, :, None].to(value.dtype)
+        return value if mask is None else value.masked_fill(~mask[:, :, None], 0)
     if tokens == "patches":
         return value[:, site.prefix :]
     if tokens == "class":
@@ -73,7 +73,7 @@ def choose_tokens(
         drawn = _batch_positions(tuple(ids), patches, tokens, seed)
         return value[rows[:, None], torch.from_numpy(drawn + site.prefix).to(value.device)]
     if mask is None:
-        mask = value.new_ones(value.shape[:2])
+        mask = value.new_ones(value.shape[:2], dtype=torch.bool)
     if tokens == "mean":
         weights = (mask / mask.sum(1, keepdim=True)).float()
         return torch.einsum("btd,bt->bd", value.float(), weights)[:, None]

@@ -106,6 +106,33 @@ def token_net() -> Backbone:
     return Backbone("tokens", net, maps, Preprocessing(size=16, squash=True), layout="btc", prefix=1)
 
 
+class TextNet(nn.Module):
+    """input_ids [batch, 6] -> a stream of 6 tokens of 5 values."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = nn.Embedding(20, 5)
+        self.blocks = nn.Sequential(TokenBlock(), TokenBlock())
+
+    def forward(self, input_ids, attention_mask):
+        return self.blocks(self.embed(input_ids))
+
+
+def text_net() -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = TextNet().eval()
+
+    def letters(texts: list[str]) -> dict[str, torch.Tensor]:
+        ids = torch.zeros(len(texts), 6, dtype=torch.int64)
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = torch.tensor([1 + ord(letter) % 19 for letter in text])
+        return {"input_ids": ids, "attention_mask": (ids > 0).long()}
+
+    maps = [BlockMap(f"blocks.{i}", 1, write=f"blocks.{i}.mlp") for i in range(2)]
+    return Backbone("texts", net, maps, None, layout="btc", example=letters(["abcdef"]), tokenizer=letters)
+
+
 def stimuli_of(n: int, source=None) -> StimulusSet:
     table = pd.DataFrame(index=pd.Index([f"s{i:04d}" for i in range(n)], name="stimulus_id"))
     images = np.random.default_rng(0).integers(0, 256, (n, 20, 20, 3), dtype=np.uint8)
@@ -196,6 +223,39 @@ def test_sampled_positions_depend_on_the_stimulus_alone(tmp_path):
     assert all(len(set(p)) == 5 and list(p) == sorted(p) for p in drawn)
     assert np.bincount(np.ravel(drawn), minlength=64).min() > 4  # expected 15.6
     assert tuple(sampled_positions("s0", 64, 5, 1)) != drawn[0]
+
+
+WORDS = ["a", "cat", "doggy", "horses", "it"]
+
+
+@pytest.mark.parametrize("tokens", ["all", "mean", "last"])
+def test_texts_without_their_padding(tmp_path, tokens):
+    backbone = text_net()
+    table = pd.DataFrame({"text": WORDS}, index=pd.Index(WORDS, name="stimulus_id"))
+    found = capture(backbone, StimulusSet("words", table, None), POST, tmp_path, tokens=tokens, batch_size=2)
+    for site in found.sites:
+        whole = read(backbone, backbone.prepare_texts(WORDS), [site])[site].numpy()
+        for word, values, padded in zip(WORDS, found.read(site), whole, strict=True):
+            real = padded[: len(word)]
+            expected = {"mean": real.mean(0, keepdims=True), "last": real[-1:]}.get(tokens, real)
+            np.testing.assert_allclose(values[: len(expected)], expected, atol=1e-6)
+            assert not values[len(expected) :].any()
+    if tokens == "all":
+        site = next(iter(found.sites))
+        given = np.concatenate([b[site].numpy() for b in shuffled_tokens(found, site, batch=4, seed=0, reservoir=9)])
+        expected = np.concatenate([v[: len(w)] for w, v in zip(WORDS, found.read(site), strict=True)])
+        np.testing.assert_array_equal(given[np.lexsort(given.T)], expected[np.lexsort(expected.T)])
+
+
+def test_texts_and_images_are_not_confused(tmp_path):
+    table = pd.DataFrame({"text": WORDS}, index=pd.Index(WORDS, name="stimulus_id"))
+    words = StimulusSet("words", table, None)
+    with pytest.raises(ConfigError, match="texts reads texts and stimulus set 'noise' holds images"):
+        capture(text_net(), stimuli_of(2), POST, tmp_path)
+    with pytest.raises(ConfigError, match="small reads images and stimulus set 'words' holds texts"):
+        capture(conv_net(), words, POST, tmp_path)
+    with pytest.raises(ConfigError, match="Tokens 4 are for images"):
+        capture(text_net(), words, POST, tmp_path, tokens=4)
 
 
 @pytest.mark.parametrize(("dtype", "kind"), [("float16", torch.float16), ("bfloat16", torch.bfloat16)])
