@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bridge.models.base import Backbone
 
-Array = "np.ndarray | torch.Tensor"
+    Array = np.ndarray | torch.Tensor
 Edit = Callable[["torch.Tensor"], "torch.Tensor"]
 
 

@@ -52,8 +52,8 @@ class BlockMap:
     """Where one residual block is touched: paths of modules inside the network.
 
     `module` is the block: its first input is the incoming stream, its output the outgoing one.
-    `write` and `skip` are modules whose outputs the block adds up; without `write`, the write is output minus input;
-    without `skip`, the skip is the input itself. `attn` and `mlp` are a transformer's two branches as they are
+    `write` and `skip` are modules whose outputs the block adds up; without `write`, the write is the sum of `attn`
+    and `mlp`, or without these output minus input; without `skip`, the skip is the input itself. `attn` and `mlp` are a transformer's two branches as they are
     added (after any scaling); `parallel` says that both read the block's input, so that there is no resid_mid.
     `act` says that a non-linearity follows the sum (needs `write`). `plain` says that nothing is skipped: the skip
     is zero and the sum is the write. `projected` says that the skip changes the basis. `overwrites` says that the
@@ -160,6 +160,8 @@ class _Pass:
     pre: torch.Tensor | None = None
     write: torch.Tensor | None = None
     skip: torch.Tensor | None = None
+    attn: torch.Tensor | None = None
+    mlp: torch.Tensor | None = None
 
 
 @dataclass
@@ -244,18 +246,20 @@ class _BlockHooks:
             middle = pre + new
             wanted = self.offer("resid_mid", middle)
             new = new if _same(wanted, middle) else wanted - pre
+        self.now.attn = new
         return _replaced(output, new, old)
 
     def on_mlp(self, module: Any, args: Any, output: Any) -> Any:
         old = first_tensor(output)
-        return _replaced(output, self.offer("mlp_out", old), old)
+        self.now.mlp = new = self.offer("mlp_out", old)
+        return _replaced(output, new, old)
 
     def on_output(self, module: Any, args: Any, output: Any) -> Any:
         old = new = first_tensor(output)
         pre = _known(self.now.pre)
         if self.block.write is None and self.wants("write", "skip"):
             passed_on = old.new_zeros(()).expand_as(old) if self.block.plain else pre
-            added = old if self.block.plain else old - passed_on
+            added = self._added(old, passed_on)
             write, skip = self.offer("write", added), self.offer("skip", passed_on)
             if not (_same(write, added) and _same(skip, passed_on)):
                 new = write + skip
@@ -264,6 +268,16 @@ class _BlockHooks:
             self.offer("delta", new - pre)
         self.now = _Pass()
         return _replaced(output, new, old)
+
+
+    def _added(self, post: torch.Tensor, pre: torch.Tensor) -> torch.Tensor:
+        """What the block added: the sum of its branches where they are known, since output minus input loses digits
+        where the write is small beside the stream."""
+        if self.block.plain:
+            return post
+        if self.now.attn is None or self.now.mlp is None:
+            return post - pre
+        return self.now.attn.reshape(pre.shape) + self.now.mlp.reshape(pre.shape)
 
 
 def _known(value: torch.Tensor | None) -> torch.Tensor:
@@ -346,9 +360,10 @@ def _hook_up(backbone: Backbone) -> None:
             handles.append(module_of(block.write).register_forward_hook(hooks.on_write))
             if block.skip is not None:
                 handles.append(module_of(block.skip).register_forward_hook(hooks.on_skip))
-        if block.attn is not None and hooks.wants("attn_out", "resid_mid"):
+        branches = block.attn is not None and block.mlp is not None and hooks.wants("write", "skip")
+        if block.attn is not None and (branches or hooks.wants("attn_out", "resid_mid")):
             handles.append(module_of(block.attn).register_forward_hook(hooks.on_attn))
-        if block.mlp is not None and hooks.wants("mlp_out"):
+        if block.mlp is not None and (branches or hooks.wants("mlp_out")):
             handles.append(module_of(block.mlp).register_forward_hook(hooks.on_mlp))
         handles.append(module_of(block.module).register_forward_hook(hooks.on_output))
 

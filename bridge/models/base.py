@@ -53,7 +53,7 @@ class Preprocessing:
             image = np.asarray(Image.fromarray(image).resize(new, method))
         top, left = round((image.shape[0] - self.size) / 2), round((image.shape[1] - self.size) / 2)
         image = image[top : top + self.size, left : left + self.size]
-        values = (image.astype(np.float32) / 255 - np.float32(self.mean)) / np.float32(self.std)
+        values = (image.astype(np.float32) / 255 - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(values.transpose(2, 0, 1))
 
 
@@ -92,8 +92,8 @@ class ModelSpec(Spec):
     """Set a share of the weights to zero."""
 
     def fingerprint(self) -> dict[str, Any]:
-        """Everything that the network's values depend on, as JSON: the spec without its display name and role, the sha256
-        of weight files, versions of the libraries that build it. Must not import torch: a finished run is
+        """Everything that the network's values depend on, as JSON: the spec without its display name and role, the
+        sha256 of weight files, versions of the libraries that build it. Must not import torch: a finished run is
         recognised by it.
 
         Raises InputError when a weight file is missing.
@@ -105,7 +105,8 @@ class ModelSpec(Spec):
     @property
     def shown_as(self) -> Role:
         """The role: the given one, else what the controls say. It changes nothing that is computed."""
-        return self.role or ("untrained" if self.untrained else "control" if self.prune else "trained")
+        drawn_anew = self.untrained or getattr(self, "weights", True) is None
+        return self.role or ("untrained" if drawn_anew else "control" if self.prune else "trained")
 
     def build(self) -> Backbone:
         """The network in evaluation mode on the CPU, before controls. Raises InputError for weights of another
@@ -158,6 +159,8 @@ class Backbone:
     classes: tuple[str, ...] = field(default=())
     grid: tuple[int, int] | None = None
     tokenizer: Callable[[list[str]], dict[str, torch.Tensor]] | None = None
+    ids_argument: str = "input_ids"
+    """What the network's forward calls its token ids."""
     layers: list[TapLayer] = field(default_factory=list, repr=False, compare=False)
     """The taps that are on now, outermost first (see bridge.streams.tapped)."""
     handles: list[Any] = field(default_factory=list, repr=False, compare=False)
@@ -165,7 +168,9 @@ class Backbone:
 
     def forward(self, inputs: Any) -> Any:
         """One pass over a prepared batch: a tensor, or keyword arguments (language models)."""
-        return self.module(**inputs) if isinstance(inputs, dict) else self.module(inputs)
+        if not isinstance(inputs, dict):
+            return self.module(inputs)
+        return self.module(**{self.ids_argument if key == "input_ids" else key: inputs[key] for key in inputs})
 
     def prepare(self, images: list[np.ndarray]) -> torch.Tensor:
         """A batch of uint8 images to the network's input, float32 [batch, 3, size, size].

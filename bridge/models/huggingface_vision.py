@@ -228,9 +228,22 @@ def bridged(module: nn.Module, name: str, tokenizer: Any = None) -> nn.Module:
     config: Any = module.config
     config.architectures = [type(module).__name__]
     try:
-        bridge = TransformerBridge.boot_transformers(name, hf_model=module, device="cpu", tokenizer=tokenizer)
+        # A bridge without a tokenizer fetches one, and one that it is given it loads again to its own taste: it gets
+        # a stand-in, since texts are tokenised before they come here.
+        bridge = TransformerBridge.boot_transformers(name, hf_model=module, device="cpu", tokenizer=_stand_in())
     except ValueError as error:
         raise ConfigError(
             f"TransformerLens has no bridge for {type(module).__name__}; use `backend: hooks`, which needs none."
         ) from error
+    bridge.tokenizer = tokenizer
     return bridge.eval()
+
+
+def _stand_in() -> Any:
+    """The smallest tokenizer that there can be."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from transformers import PreTrainedTokenizerFast
+
+    bare = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
+    return PreTrainedTokenizerFast(tokenizer_object=bare, unk_token="?", eos_token="?", pad_token="?")

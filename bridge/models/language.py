@@ -81,13 +81,15 @@ class Language(ModelSpec):
         module.eval()
         paths = layer_paths(module)
         if self.backend == "transformer-lens":
-            module = bridged(module, self.name, tokenizer or _stand_in(self.tokens))
+            module = bridged(module, self.name, tokenizer)
             paths = [f"blocks.{index}" for index in range(len(paths))]
         ids = torch.randint(0, vocabulary, (1, self.tokens), generator=torch.Generator().manual_seed(0))
         example = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-        blocks = find_maps(module, self.name, paths, lambda: module(**example))
-        prepare = None if tokenizer is None else padded(tokenizer, self.tokens, self.name)
-        return Backbone(self.name, module, blocks, None, layout="btc", example=example, tokenizer=prepare)
+        backbone = Backbone(self.name, module, [], None, layout="btc", example=example)
+        backbone.ids_argument = "input" if self.backend == "transformer-lens" else "input_ids"
+        backbone.tokenizer = None if tokenizer is None else padded(tokenizer, self.tokens, self.name)
+        backbone.blocks = find_maps(module, self.name, paths, lambda: backbone.forward(example))
+        return backbone
 
     def _module(self) -> tuple[nn.Module, int]:
         """The network, and how many tokens its vocabulary has."""
@@ -147,15 +149,3 @@ def padded(tokenizer: Any, tokens: int, name: str) -> Callable[[list[str]], dict
         return {"input_ids": ids, "attention_mask": mask}
 
     return prepare
-
-
-def _stand_in(tokens: int) -> Any:
-    """What a bridge is given as a tokenizer where the network has none: token ids go in directly."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from transformers import PreTrainedTokenizerFast
-
-    bare = Tokenizer(WordLevel({"?": 0}, unk_token="?"))
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bare, unk_token="?", bos_token="?", eos_token="?", pad_token="?", model_max_length=tokens
-    )

@@ -79,9 +79,10 @@ def find_maps(module: nn.Module, name: str, paths: Sequence[str], forward: Calla
             with torch.no_grad(), observed(module, paths, lambda path: children[path], done):
                 forward()
         except (RuntimeError, ValueError, AttributeError) as error:
+            reason = str(error).strip().split("\n")[0]
             raise ConfigError(
-                f"{name} ({type(module).__name__}) cannot run a forward pass ({str(error).strip().splitlines()[0]}); state "
-                "options and an image size that fit together."
+                f"{name} ({type(module).__name__}) cannot run a forward pass ({reason}); state options and an image "
+                "size that fit together."
             ) from error
     lost = [path for index, path in enumerate(paths) if index not in found]
     if lost or not paths:

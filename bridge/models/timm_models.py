@@ -89,14 +89,14 @@ class Timm(ModelSpec):
                     raise ConfigError(
                         f"The weights of {self.architecture} do not come from the hub; leave `revision` out."
                     )
-                repository = config.hf_hub_id
+                repository = str(config.hf_hub_id)
                 if repository.endswith("/"):
-                    repository += f"{config.architecture}.{config.tag}" if config.tag else config.architecture
+                    repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
                 options["pretrained_cfg_overlay"] = {"hf_hub_id": f"{repository}@{self.revision}"}
         with drawn(self.seed), fetching(f"timm's {self.architecture}"):
             try:
                 return timm.create_model(self.architecture, pretrained=pretrained, **options)
-            except TypeError as error:
+            except (TypeError, ValueError, IndexError, AssertionError) as error:
                 raise ConfigError(
                     f"timm's {self.architecture} does not take the options {sorted(self.options)} ({error}); state "
                     "those that it takes."
