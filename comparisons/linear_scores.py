@@ -64,13 +64,15 @@ class InnerProducts:
     """What the scores of d draws (or of one, for the full data) need of m models and s subjects.
 
     `cross` [d, m, s], `subjects` [d, s, s] and `models` [d, m] (with themselves) are inner products in the measure's
-    geometry; `pooling` [d, s] is the norm by which a subject's RDM is divided before subjects are averaged.
+    geometry; `pooling` [d, s] is the norm by which a subject's RDM is divided before subjects are averaged, and
+    `targets` [d, s] the squared norm of the RDM that models are compared with.
     """
 
     cross: np.ndarray
     subjects: np.ndarray
     models: np.ndarray
     pooling: np.ndarray
+    targets: np.ndarray
 
 
 def inner_products(models: np.ndarray, region: np.ndarray, measure: str, counts: np.ndarray) -> InnerProducts:
@@ -95,13 +97,13 @@ def inner_products(models: np.ndarray, region: np.ndarray, measure: str, counts:
         values, _ = _inner(np.concatenate([block, region]), counts, left, right, centred, whitened)
         cross.append(values[:, : m * n_subjects].reshape(len(counts), m, n_subjects))
         own.append(values[:, m * n_subjects :])
-    return InnerProducts(np.concatenate(cross, axis=1), subjects, np.concatenate(own, axis=1), pooling)
+    targets = np.einsum("dss->ds", subjects)
+    return InnerProducts(np.concatenate(cross, axis=1), subjects, np.concatenate(own, axis=1), pooling, targets)
 
 
 def similarities(products: InnerProducts) -> np.ndarray:
     """The measure between models and subjects, [d, m, s]."""
-    own = np.einsum("dss->ds", products.subjects)
-    return products.cross * _inverse_root(products.models)[:, :, None] * _inverse_root(own)[:, None, :]
+    return products.cross * _inverse_root(products.models)[:, :, None] * _inverse_root(products.targets)[:, None, :]
 
 
 def scores(products: InnerProducts, multiplicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,7 +119,7 @@ def scores(products: InnerProducts, multiplicity: np.ndarray) -> tuple[np.ndarra
     if multiplicity.shape[1] == 1:
         return evaluations, np.full((len(evaluations), 2), np.nan)
     own = np.einsum("dss->ds", products.subjects)
-    inverse = _inverse_root(own)
+    inverse = _inverse_root(products.targets)
     weight = multiplicity * _inverse_root(products.pooling**2)
     with_pool = (products.subjects @ weight[:, :, None])[..., 0]
     pool = (with_pool * weight).sum(axis=1, keepdims=True)

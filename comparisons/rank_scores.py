@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.linear_scores import ceilings_of, stimuli_of
+from comparisons.linear_scores import InnerProducts, ceilings_of, stimuli_of
 
 MEASURES = ("spearman", "rho-a")
 
@@ -54,6 +54,13 @@ class RankScores:
                 part.append(ranked.scores(multiplicity[draw : draw + 1]))
         return [(np.concatenate([a for a, _ in part]), np.concatenate([b for _, b in part])) for part in parts]
 
+    def inner_products(self, counts: np.ndarray) -> InnerProducts:
+        """Weighted inner products of the centred ranks, per draw of stimuli, counts [d, n_stim]."""
+        parts = [self._ranked(row).inner_products() for row in counts]
+        cross, subjects, models = (np.stack(side) for side in zip(*parts, strict=True))
+        targets = np.einsum("dss->ds", subjects)
+        return InnerProducts(cross, subjects, models, np.sqrt(targets), targets)
+
     def _ranked(self, counts: np.ndarray) -> _Ranked:
         weights = counts[self._first] * counts[self._second]
         drawn = np.flatnonzero(weights)
@@ -80,11 +87,17 @@ class _Ranked:
         self._total = weights.sum()
         self._centre = (self._total + 1) / 2
         models, subjects = ranks[:n_models] - self._centre, ranks[n_models:] - self._centre
+        self._models, self._subjects = models, subjects
         self._weighted = subjects * weights
         self._inverse = self._inverse_norm(subjects)
         self.similarity = (models @ self._weighted.T) * self._inverse_norm(models)[:, None] * self._inverse
         """[m, s]"""
         self._doubled = np.rint(2 * ranks[n_models:])
+
+    def inner_products(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of models and subjects [m, s], subjects and subjects [s, s], models with themselves [m]."""
+        own = np.einsum("mp,mp,p->m", self._models, self._models, self._weights)
+        return self._models @ self._weighted.T, self._subjects @ self._weighted.T, own
 
     def scores(self, multiplicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Evaluations [d, m] and ceilings [d, 2] per draw of subjects [d, s]; one subject has no ceilings."""
