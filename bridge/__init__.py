@@ -1,0 +1,1 @@
+"""Floor 1: stimuli, models and their residual streams, activations on disk, recordings."""

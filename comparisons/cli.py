@@ -29,22 +29,11 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; user errors become one sentence and an exit code, never a traceback."""
-    import click
-
     try:
-        status = app(standalone_mode=False)
+        app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.exit(0)
-    sys.exit(status if isinstance(status, int) else 0)
 
 
 @app.command()
@@ -52,13 +41,16 @@ def run(
     config: ConfigArgument,
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages and what is cached; compute nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the stages and what is cached; compute nothing.")
+    ] = False,
 ) -> None:
     """Run a comparison config and write results, report and figures."""
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import make_plan
     from comparisons.progress import make_reporter
+    from comparisons.report.summary import sentences
     from comparisons.run import needed
     from comparisons.run import run as run_config
 
@@ -71,16 +63,12 @@ def run(
             print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
         return
     folder = out or Path("runs") / parsed.name
-    with make_reporter() as reporter:
-        results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
-    _summary(results, folder)
-
-
-def _summary(results: object, folder: Path) -> None:
-    from comparisons.report.summary import sentences
-    from comparisons.results import RunResults
-
-    assert isinstance(results, RunResults)
+    try:
+        with make_reporter() as reporter:
+            results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     for sentence in sentences(results):
         print(sentence)
     print(f"\nReport: {folder / 'report.html'}")

@@ -1,13 +1,13 @@
 """The config of a run: composed from the parts that each floor owns, read from YAML, with errors a person can use.
 
-    name: my_study
-    stimuli: {kind: folder, path: images}
-    models:
-      - {name: trained, kind: cifar-resnet, depth: 20, weights: pretrained}
-    recordings:
-      - {kind: dataset, name: algonauts2019_92}
-    comparisons:
-      - {kind: rsa, sites: ["blocks.*.hook_resid_post"]}
+name: my_study
+stimuli: {kind: folder, path: images}
+models:
+  - {name: trained, kind: cifar-resnet, depth: 20, weights: pretrained}
+recordings:
+  - {kind: dataset, name: algonauts2019_92}
+comparisons:
+  - {kind: rsa, sites: ["blocks.*.hook_resid_post"]}
 """
 
 from __future__ import annotations
@@ -200,8 +200,19 @@ def _sentence(problem: Mapping[str, Any]) -> str:
         return f"{where}: has no `kind`; {did_you_mean('', _tags(location))}."
     if kind == "missing":
         return f"{where}: is missing; add it."
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _EXPECTED.get(kind) or problem["msg"].removeprefix("Value error, ")
     return f"{where}: was given {_short(given)}; {message[0].lower()}{message[1:]}."
+
+
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "expected a table of settings"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "expected a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "expected a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "expected true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
+    "string_type": "expected text",
+    "too_short": "expected at least one item",
+}
 
 
 def _short(value: Any) -> str:

@@ -62,13 +62,11 @@ def _packages() -> Iterator[str]:
             print(f"  {distribution:20} {importlib.metadata.version(distribution)}")
         except Exception as error:
             print(f"  {distribution:20} does not import")
-            yield (
-                f"{distribution} does not import ({type(error).__name__}: {str(error).splitlines()[0][:120] if str(error) else ''}); "
-                f"{_remedy(module, str(error))}"
-            )
+            first = (str(error).splitlines() or [""])[0][:120]
+            yield f"{distribution} does not import ({type(error).__name__}: {first}); {_remedy(str(error))}"
 
 
-def _remedy(module: str, message: str) -> str:
+def _remedy(message: str) -> str:
     """How to mend an import that failed."""
     if "torchvision::nms" in message:
         return "torch and torchvision come from different builds: install both from the same index (`make env`)."

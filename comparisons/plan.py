@@ -90,7 +90,7 @@ class Planner:
         if id not in self.plan.stages:
             complete = {
                 **inputs,
-                "needs": {name: self.plan.stages[name].key for name in needs},
+                "needs": [self.plan.stages[name].key for name in needs],
                 "versions": {name: importlib.metadata.version(name) for name in libraries},
                 "code": {name: source_hash(name) for name in code},
             }

@@ -1,8 +1,8 @@
 """Execute a plan: make what is missing, reuse what is there, and leave a run folder a person can read.
 
-    runs/NAME/results.json   config, provenance, results, verdicts (written last: its presence says that all is there)
-    runs/NAME/report.html    the same, to be read
-    runs/NAME/figures/       the pictures as PNG and SVG
+runs/NAME/results.json   config, provenance, results, verdicts (written last: its presence says that all is there)
+runs/NAME/report.html    the same, to be read
+runs/NAME/figures/       the pictures as PNG and SVG
 """
 
 from __future__ import annotations
@@ -104,8 +104,7 @@ def run(
         reporter.note(f"{out} is complete; nothing to compute.")
         return before
     _check_writable(out)
-    missing = [name for name in needed(plan, store)]
-    reporter.planned(plan, missing)
+    reporter.planned(plan, needed(plan, store))
     paths, seconds = execute(plan, store, reporter)
     results, verdicts, dropped = _collect(plan, paths)
     made = RunResults(

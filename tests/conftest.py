@@ -14,7 +14,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("VENTRAL_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-@pytest.fixture()
+@pytest.fixture
 def data_folder() -> Path:
     """The folder of real data that VENTRAL_DATA names.
 
@@ -31,7 +31,7 @@ def data_folder() -> Path:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item):  # noqa: ANN201
+def pytest_runtest_makereport(item: pytest.Item):
     """Where real data are expected (VENTRAL_DATA set), a skipped real-data test is a failure."""
     outcome = yield
     report = outcome.get_result()

@@ -6,34 +6,15 @@ files import torch and model libraries inside functions, so that reading a confi
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from bridge.models.base import Backbone, ModelSpec, Preprocessing
-
-
-def _families() -> list[type[ModelSpec]]:
-    """Every model spec with a `kind` that a module of this folder defines, by kind."""
-    found: dict[str, type[ModelSpec]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        if info.ispkg or info.name == "base":
-            continue
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, ModelSpec) and "kind" in value.model_fields:
-                found[value.model_fields["kind"].default] = value
-    return [found[kind] for kind in sorted(found)]
-
+from bridge.spec import tagged_union
 
 if TYPE_CHECKING:
     AnyModel = ModelSpec
 else:
-    AnyModel = Annotated[reduce(or_, _families()), Field(discriminator="kind")]
+    AnyModel = tagged_union(__name__, ModelSpec)
 
 
 def load(spec: ModelSpec | dict[str, Any]) -> Backbone:

@@ -64,6 +64,8 @@ class SimulatedRecordings(RecordingsSpec):
     lambdas: tuple[float, ...] | None = None
     """The share of the neuroids' signal variance that the simple part carries, one a region; by default that of
     `truth`."""
+    subjects: int = Field(1, ge=1)
+    """Animals among whom each region's neuroids are dealt out evenly; they share the state, not the neuroids."""
     reps: int = Field(10, ge=2)
     """Repetitions of every stimulus."""
     mean_count: float = Field(5.0, gt=0)
@@ -241,8 +243,21 @@ def simulate(spec: SimulatedRecordings, energies: Array, targets: Sequence[Targe
 
 def unit_signal(state: Array) -> Array:
     """The state with each dimension's signal at mean 0 and variance 1 over stimuli; all trials are scaled alike."""
-    variance = np.maximum(signal_covariance(state), 1e-12)
-    return (state - state.mean((0, 1))) / np.sqrt(variance).astype(np.float32)
+    return (state - state.mean((0, 1))) / np.sqrt(signal_variance(state))
+
+
+def signal_variance(x: Array) -> Array:
+    """Variance over stimuli of the signal in each column of x, [rep, n, d] to [d].
+
+    Raises InputError where no signal can be told from trial noise: to divide by what is left would blow up noise.
+    """
+    found = signal_covariance(x)
+    if (weak := found <= 1e-3 * x.var(axis=(0, 1), dtype=np.float64)).any():
+        raise InputError(
+            f"{x.shape[1]} stimuli with {x.shape[0]} repetitions carry too little signal for {weak.sum()} of "
+            f"{len(weak)} dimensions of a simulated stage; give more stimuli, or lower complex_dimensions or noise."
+        )
+    return found.astype(np.float32)
 
 
 def complex_map(rng: np.random.Generator, state: Array, d_c: int, freed_of: Sequence[Target]) -> Array:
@@ -279,10 +294,10 @@ def _read(rng: np.random.Generator, simple: Array, inner: Array, count: int, sha
     a = rng.standard_normal((simple.shape[2], count), np.float32)
     b = rng.standard_normal((inner.shape[2], count), np.float32)
     s, c = simple @ a, inner @ b
-    c /= np.sqrt(signal_covariance(c)).astype(np.float32)
+    c /= np.sqrt(signal_variance(c))
     if share == 0:
         return Stage(simple, inner, c, np.zeros_like(s))
-    s /= np.sqrt(signal_covariance(s)).astype(np.float32)
+    s /= np.sqrt(signal_variance(s))
     # Var(alpha s + beta c) = 1 with alpha^2 = share: S and C may covary, by r.
     r = signal_covariance(s, c)
     alpha = np.sqrt(share)
@@ -306,7 +321,8 @@ def record(spec: SimulatedRecordings, ids: tuple[str, ...], stages: list[Stage])
             rate *= rng.gamma(1 / gain_variance, gain_variance, u.shape)
         counts.append(rng.poisson(rate).astype(np.float32))
         ids_of = [f"simulated-{region}-{number:03d}" for number in range(count)]
-        tables.append(pd.DataFrame({"neuroid_id": ids_of, "region": region, "subject": "simulated"}))
+        animals = [f"simulated {1 + number % spec.subjects}" for number in range(count)]
+        tables.append(pd.DataFrame({"neuroid_id": ids_of, "region": region, "subject": animals}))
     truth = {
         "generator": spec.fingerprint(),
         "lambda_asked": dict(zip(spec.neuroids, spec.asked, strict=True)),

@@ -6,35 +6,16 @@ files import pandas, image and data libraries inside functions, so that reading 
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
+from bridge.spec import tagged_union
 from bridge.stimuli.base import StimulusSpec
 from bridge.stimuli.stimulus_set import ArraySource, ImageSource, StimulusSet
-
-
-def _kinds() -> list[type[StimulusSpec]]:
-    """Every stimulus spec with a `kind` that a module of this folder defines, by kind."""
-    found: dict[str, type[StimulusSpec]] = {}
-    for info in pkgutil.iter_modules(__path__):
-        if info.ispkg:
-            continue
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, StimulusSpec) and "kind" in value.model_fields:
-                found[value.model_fields["kind"].default] = value
-    return [found[kind] for kind in sorted(found)]
-
 
 if TYPE_CHECKING:
     AnyStimuli = StimulusSpec
 else:
-    AnyStimuli = Annotated[reduce(or_, _kinds()), Field(discriminator="kind")]
+    AnyStimuli = tagged_union(__name__, StimulusSpec)
 
 
 def load(spec: StimulusSpec | dict[str, Any]) -> StimulusSet:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
+from typing_extensions import override
 
 from bridge.errors import ConfigError
 from bridge.store import write_atomically
@@ -37,6 +38,7 @@ class RSAComparison(ComparisonSpec):
     references: list[AnyReference] = []
     """RDMs that stand beside the models."""
 
+    @override
     def add_stages(self, planner: Planner) -> list[str]:
         config = planner.config
         if not config.recordings:
@@ -66,7 +68,7 @@ class RSAComparison(ComparisonSpec):
                 try:
                     rdms[site] = correlation_rdm(activations.read(site))
                 except UndefinedPatterns as undefined:
-                    dropped[site] = f"{model.name} {site} was left out: {undefined}"
+                    dropped[site] = str(undefined)
                 progress((done + 1) / len(sites))
             np.savez(folder / "rdms.npz", **rdms)
             write_atomically(folder / "rdms.json", json.dumps({"ids": activations.ids, "dropped": dropped}))
@@ -118,7 +120,8 @@ class RSAComparison(ComparisonSpec):
             dropped: list[str] = []
             for model, stage, sites in zip(config.models, model_stages, chosen, strict=True):
                 notes = json.loads((needed[stage] / "rdms.json").read_text())
-                dropped += notes["dropped"].values()
+                for site, why in notes["dropped"].items():
+                    dropped.append(f"{model.name} {site} was left out: {why}")
                 with np.load(needed[stage] / "rdms.npz", allow_pickle=False) as rdms:
                     for site in (site for site in sites.values() if site.name in rdms):
                         about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.shown_as}
@@ -130,7 +133,9 @@ class RSAComparison(ComparisonSpec):
             results = []
             for done, region in enumerate(regions):
                 here = (region.name, region.region)
-                against = [(about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)]
+                against = [
+                    (about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)
+                ]
                 found = evaluate(
                     np.stack([rdm for _, rdm in against]), region.rdms, measure=measure, draws=draws, seed=seed
                 )
@@ -242,11 +247,9 @@ def load_regions(folder: Path) -> list[RegionRDMs]:
     from bridge.recordings.recordings import RegionRDMs
 
     about = json.loads((folder / "regions.json").read_text())
+    found = []
     with np.load(folder / "regions.npz", allow_pickle=False) as arrays:
-        return [
-            RegionRDMs(
-                **{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()},
-                rdms=arrays[str(number)],
-            )
-            for number, values in enumerate(about)
-        ]
+        for number, values in enumerate(about):
+            fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+            found.append(RegionRDMs(**fields, rdms=arrays[str(number)]))
+    return found

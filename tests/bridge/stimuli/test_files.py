@@ -186,12 +186,12 @@ def test_texts(tmp_path):
 
 def test_an_unknown_data_set_is_refused():
     with pytest.raises(ConfigError, match="did you mean"):
-        spec(kind="dataset", dataset="cowley2023_v5").fingerprint()
+        spec(kind="dataset", name="cowley2023_v5").fingerprint()
 
 
 @pytest.mark.data
 def test_the_v4_session_by_name_equals_its_zip(data_folder):
-    named = load({"kind": "dataset", "name": "v4", "dataset": "cowley2023_v4", "options": {"sessions": ["210325"]}})
+    named = load({"kind": "dataset", "name": "cowley2023_v4", "options": {"sessions": ["210325"]}})
     path = data_folder / "cowley2023_v4" / "images" / "images_210325.zip"
     zipped = load({"kind": "zip", "name": "v4", "paths": [path]})
     assert len(named) == len(zipped)

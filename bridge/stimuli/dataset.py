@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -17,7 +16,7 @@ class DatasetStimuli(StimulusSpec):
     """What was shown in a public data set; its files are fetched when first needed."""
 
     kind: Literal["dataset"] = "dataset"
-    dataset: str
+    name: str
     """The data set's name; `ventral data list` shows all."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What the data set lets one choose, e.g. {sessions: ["210325"]}."""
@@ -29,11 +28,14 @@ class DatasetStimuli(StimulusSpec):
         """
         from bridge.data import dataset
 
-        return {**super().fingerprint(), "files": dataset(self.dataset).fingerprint()}
+        return {**super().fingerprint(), "files": dataset(self.name).fingerprint()}
+
+    def datasets(self) -> tuple[str, ...]:
+        """This one."""
+        return (self.name,)
 
     def load(self) -> StimulusSet:
         """The stimuli. Raises what `bridge.data.Dataset.stimuli` raises."""
         from bridge.data import dataset
 
-        stimuli: StimulusSet = dataset(self.dataset).stimuli(**self.options)
-        return replace(stimuli, name=self.name)
+        return dataset(self.name).stimuli(**self.options)

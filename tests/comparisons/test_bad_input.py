@@ -1,0 +1,229 @@
+"""Bad input: one clear sentence, the stated exit code, and nothing half-written. Ten kinds, and some more."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import bridge.data
+from bridge.data.dataset import DataFile
+from bridge.store import cache_folder
+
+Ventral = Callable[..., tuple[int, str, str]]
+Written = Callable[[dict[str, Any]], Path]
+
+
+def only_sentence(error: str) -> str:
+    """The message, which must be one line and no traceback."""
+    assert "Traceback" not in error
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, error
+    return lines[0]
+
+
+def finished_artefacts() -> list[Path]:
+    return [path for path in cache_folder().glob("*/*/artefact.json") if path.parent.parent.name != "sites"]
+
+
+@pytest.fixture
+def refused(ventral: Ventral, written: Written, tmp_path: Path) -> Callable[..., str]:
+    """Run a config that must be refused before anything is written; the sentence."""
+
+    def run(content: dict[str, Any], code: int, *more: object) -> str:
+        out = tmp_path / "out"
+        status, _, error = ventral("run", written(content), "--out", out, *more)
+        assert status == code, error
+        assert not out.exists()
+        assert finished_artefacts() == []
+        return only_sentence(error)
+
+    return run
+
+
+def test_unknown_key(refused: Any, tiny: dict[str, Any]) -> None:
+    sentence = refused({**tiny, "modles": []}, 2)
+    assert "modles" in sentence
+    assert "did you mean 'models'?" in sentence
+
+
+def test_unknown_key_deep_inside(refused: Any, tiny: dict[str, Any]) -> None:
+    tiny["comparisons"][0]["references"][0]["sizee"] = 8
+    assert "comparisons.0.references.0.sizee: there is no such key; did you mean 'size'?" in refused(tiny, 2)
+
+
+def test_wrong_type(refused: Any, tiny: dict[str, Any]) -> None:
+    sentence = refused(tiny, 2, "--set", "comparisons.0.draws=many")
+    assert "comparisons.0.draws: was given 'many'; expected a whole number" in sentence
+
+
+def test_wrong_kind(refused: Any, tiny: dict[str, Any]) -> None:
+    sentence = refused(tiny, 2, "--set", "models.0.kind=cifar-resnett")
+    assert "models.0.kind: was given 'cifar-resnett'; did you mean 'cifar-resnet'?" in sentence
+
+
+def test_missing_config(ventral: Ventral) -> None:
+    code, _, error = ventral("run", "resnet20_human_ventrall")
+    assert code == 3
+    assert "did you mean 'resnet20_human_ventral'?" in only_sentence(error)
+
+
+def test_config_that_is_not_yaml(ventral: Ventral, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("models: [a, b\nseed: 1")
+    code, _, error = ventral("run", tmp_path / "bad.yaml")
+    assert code == 2
+    assert "not readable YAML at line 2" in only_sentence(error)
+
+
+def test_missing_file(refused: Any, tiny: dict[str, Any]) -> None:
+    tiny["models"][0] = {"kind": "cifar-resnet", "name": "net", "weights": "nowhere.safetensors"}
+    assert "nowhere.safetensors" in refused(tiny, 3)
+
+
+def test_checkpoint_of_another_architecture(refused: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from bridge.models.networks.cifar_resnet import ResNet
+
+    path = tmp_path / "resnet32.safetensors"
+    save_file(ResNet(5).state_dict(), path)
+    tiny["models"][0] = {"kind": "cifar-resnet", "name": "net", "depth": 20, "weights": str(path)}
+    sentence = refused(tiny, 3)
+    assert "another architecture" in sentence
+    assert "resnet32.safetensors" in sentence
+
+
+def test_unknown_site(refused: Any, tiny: dict[str, Any]) -> None:
+    tiny["comparisons"][0]["sites"] = ["blocks.8.hook_resid_pots"]
+    sentence = refused(tiny, 2)
+    assert "model 'net'" in sentence
+    assert "did you mean 'blocks.8.hook_resid_post" in sentence
+
+
+def test_image_ids_that_do_not_match(ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny["stimuli"] = {**tiny["stimuli"], "limit": {"gratings": 14}}
+    code, _, error = ventral("run", written(tiny), "--out", tmp_path / "out")
+    assert code == 3
+    assert "stimuli are aligned by id only" in only_sentence(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_empty_stimulus_folder(refused: Any, tiny: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    tiny["stimuli"] = {"kind": "folder", "name": "none", "path": str(tmp_path / "images")}
+    assert str(tmp_path / "images") in refused(tiny, 3)
+
+
+def test_folder_that_is_read_only(ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    locked.chmod(0o500)
+    if os.access(locked, os.W_OK):  # the superuser writes everywhere but here
+        locked = Path("/proc")
+        if not locked.is_dir():
+            pytest.skip("no folder on this machine refuses the superuser")
+    code, _, error = ventral("run", written(tiny), "--out", locked / "out")
+    assert code == 5
+    assert "Cannot write to" in only_sentence(error)
+    assert finished_artefacts() == []
+
+
+def test_cache_that_is_a_file(
+    ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("VENTRAL_CACHE", str(tmp_path / "file"))
+    code, _, error = ventral("run", written(tiny), "--out", tmp_path / "out")
+    assert code == 5
+    assert "VENTRAL_CACHE" in only_sentence(error)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A web server on loopback that gives wrong bytes for every address."""
+
+    class Wrong(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"not what was promised")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Wrong) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{http_server.server_port}"
+        http_server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("kind", ["corrupted", "no network"])
+def test_downloads(refused: Any, tiny: dict[str, Any], server: str, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.delenv("VENTRAL_DATA", raising=False)
+    known = bridge.data.all_datasets()
+    address = server if kind == "corrupted" else "http://127.0.0.1:9"
+    files = (DataFile("resnet20", "resnet_cifar10/resnet20.th", "0" * 64, f"{address}/resnet20.th"),)
+    moved = {**known, "resnet_cifar10": replace(known["resnet_cifar10"], files=files)}
+    monkeypatch.setattr(bridge.data, "all_datasets", lambda: moved)
+    tiny["models"][0] = {"kind": "cifar-resnet", "name": "net", "weights": "pretrained"}
+    sentence = refused(tiny, 3 if kind == "corrupted" else 4)
+    assert f"{address}/resnet20.th" in sentence
+    kept = [path for path in cache_folder().rglob("*resnet20*") if path.is_file() and ".locks" not in path.parts]
+    assert kept == []
+
+
+KILLED = """
+name: killed
+stimuli: {kind: folder, name: noise, path: IMAGES}
+models:
+  - {kind: cifar-resnet, name: net, untrained: true, depth: 110}
+recordings:
+  - {kind: simulated, neuroids: {V1: 6, IT: 6}, lambdas: [0.5, 0.3], reps: 4, simple_dimensions: 4, complex_dimensions: 2}
+capture: {batch_size: 4, workers: 0}
+comparisons:
+  - {kind: rsa, sites: ["blocks.*.hook_resid_post"], measures: [corr], draws: 50}
+"""
+
+
+def test_a_kill_in_the_middle(tmp_path: Path) -> None:
+    """A process killed without warning leaves nothing that looks complete; the next run ends with the same numbers."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for number in range(32):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64)).save(tmp_path / "images" / f"{number:02}.png")
+    (tmp_path / "config.yaml").write_text(KILLED.replace("IMAGES", str(tmp_path / "images")))
+    command = [sys.executable, "-m", "comparisons.cli", "run", str(tmp_path / "config.yaml"), "--out"]
+    out = tmp_path / "out"
+    with subprocess.Popen([*command, str(out)], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "capture net" in line:
+                break
+        time.sleep(0.3)
+        process.send_signal(signal.SIGKILL)
+    assert not out.exists()
+    assert not (out / "results.json").exists()
+    done = subprocess.run([*command, str(out)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    fresh = {**os.environ, "VENTRAL_CACHE": str(tmp_path / "empty")}
+    again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True, timeout=120, env=fresh)
+    assert again.returncode == 0, again.stderr
+    ours, theirs = (json.loads((folder / "results.json").read_text())["results"] for folder in (out, tmp_path / "b"))
+    assert ours == theirs
