@@ -53,11 +53,12 @@ class BlockMap:
 
     `module` is the block: its first input is the incoming stream, its output the outgoing one.
     `write` and `skip` are modules whose outputs the block adds up; without `write`, the write is the sum of `attn`
-    and `mlp`, or without these output minus input; without `skip`, the skip is the input itself. `attn` and `mlp` are a transformer's two branches as they are
-    added (after any scaling); `parallel` says that both read the block's input, so that there is no resid_mid.
-    `act` says that a non-linearity follows the sum (needs `write`). `plain` says that nothing is skipped: the skip
-    is zero and the sum is the write. `projected` says that the skip changes the basis. `overwrites` says that the
-    block changes its input tensor in place (found by measurement, not to be stated).
+    and `mlp`, or without these output minus input; without `skip`, the skip is the input itself. `attn` and `mlp`
+    are a transformer's two branches as they are added (after any scaling); `parallel` says that both read the
+    block's input, so that there is no resid_mid. `act` says that a non-linearity follows the sum (needs `write`).
+    `plain` says that nothing is skipped: the skip is zero and the sum is the write. `projected` says that the skip
+    changes the basis. `overwrites` says that the block changes its input tensor in place (found by measurement, not
+    to be stated).
     """
 
     module: str
@@ -268,7 +269,6 @@ class _BlockHooks:
             self.offer("delta", new - pre)
         self.now = _Pass()
         return _replaced(output, new, old)
-
 
     def _added(self, post: torch.Tensor, pre: torch.Tensor) -> torch.Tensor:
         """What the block added: the sum of its branches where they are known, since output minus input loses digits

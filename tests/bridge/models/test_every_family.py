@@ -55,11 +55,15 @@ NETWORKS = {
     "timm-deit-distilled": (
         {"kind": "timm", "architecture": "deit_tiny_distilled_patch16_224", "options": TIMM_VIT}, 18, (4, 4), 2, 3, 1,
     ),
-    "timm-clip": ({"kind": "timm", "architecture": "vit_base_patch32_clip_224", "options": TIMM_VIT}, 17, (4, 4), 1, 3, 1),
+    "timm-clip": (
+        {"kind": "timm", "architecture": "vit_base_patch32_clip_224", "options": TIMM_VIT}, 17, (4, 4), 1, 3, 1,
+    ),
     "timm-dinov2-registers": (
         {"kind": "timm", "architecture": "vit_small_patch14_reg4_dinov2", "options": TIMM_VIT}, 21, (4, 4), 5, 3, 1,
     ),
-    "timm-eva02": ({"kind": "timm", "architecture": "eva02_tiny_patch14_224", "options": TIMM_VIT}, 17, (4, 4), 1, 3, 1),
+    "timm-eva02": (
+        {"kind": "timm", "architecture": "eva02_tiny_patch14_224", "options": TIMM_VIT}, 17, (4, 4), 1, 3, 1,
+    ),
     "timm-convnext": (
         {"kind": "timm", "architecture": "convnext_atto", "image_size": 64,
          "options": {"depths": [2, 1, 1, 1], "dims": [8, 16, 24, 32]}}, 4, (2, 2), 0, 5, 4,
