@@ -7,6 +7,7 @@ that out (Schuett et al. 2023, eLife 82566, eq. 7).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -109,6 +110,8 @@ class Resampled:
     ceilings: np.ndarray
     n_stimuli: int
     n_subjects: int
+    assignments: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    """The evaluations and ceilings of each assignment to folds, whose means the two arrays above then are."""
 
     @property
     def usable(self) -> np.ndarray:
@@ -117,21 +120,34 @@ class Resampled:
 
     def variance(self) -> np.ndarray:
         """Corrected variance of every model's evaluation, [model]."""
-        return self._of(self.evaluations)
+        return self._of(lambda evaluations, ceilings: evaluations.var(axis=1, ddof=1))
 
     def difference_variance(self) -> np.ndarray:
         """Corrected variance of the difference between every two models, [model, model]; 0 on the diagonal."""
-        centred = self.evaluations[:, self.usable]
-        centred = centred - centred.mean(axis=1, keepdims=True)
-        covariance = np.einsum("kdi,kdj->kij", centred, centred, optimize=True) / (centred.shape[1] - 1)
-        own = np.einsum("kii->ki", covariance)
-        raw = np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariance, 0)
-        return corrected_variance(raw, self.kind, self.n_stimuli, self.n_subjects)
+
+        def of_differences(evaluations: np.ndarray, ceilings: np.ndarray) -> np.ndarray:
+            centred = evaluations - evaluations.mean(axis=1, keepdims=True)
+            covariance = np.einsum("kdi,kdj->kij", centred, centred, optimize=True) / (centred.shape[1] - 1)
+            own = np.einsum("kii->ki", covariance)
+            return np.maximum(own[:, :, None] + own[:, None, :] - 2 * covariance, 0)
+
+        return self._of(of_differences)
 
     def ceiling_variance(self) -> np.ndarray:
         """Corrected variance of evaluation minus lower and minus upper ceiling, [model, 2]."""
-        return self._of(self.evaluations[..., None] - self.ceilings[:, :, None, :])
+        return self._of(
+            lambda evaluations, ceilings: (evaluations[..., None] - ceilings[:, :, None, :]).var(axis=1, ddof=1)
+        )
 
-    def _of(self, values: np.ndarray) -> np.ndarray:
-        raw = values[:, self.usable].var(axis=1, ddof=1)
+    def _of(self, variance: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
+        """A variance of evaluations and ceilings over draws, corrected.
+
+        Of r assignments to folds, the variance is extrapolated to infinitely many: (r v_mean - v_single) / (r - 1),
+        as in `rsatoolbox.inference.eval_dual_bootstrap`.
+        """
+        usable = self.usable
+        raw = variance(self.evaluations[:, usable], self.ceilings[:, usable])
+        if (r := len(self.assignments)) > 1:
+            single = np.mean([variance(one[:, usable], other[:, usable]) for one, other in self.assignments], axis=0)
+            raw = (r * raw - single) / (r - 1)
         return corrected_variance(raw, self.kind, self.n_stimuli, self.n_subjects)

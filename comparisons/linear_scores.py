@@ -118,15 +118,19 @@ def scores(products: InnerProducts, multiplicity: np.ndarray) -> tuple[np.ndarra
     evaluations = (similarities(products) @ share[:, :, None])[..., 0]
     if multiplicity.shape[1] == 1:
         return evaluations, np.full((len(evaluations), 2), np.nan)
+    return evaluations, ceilings_of(*with_pools(products, multiplicity), multiplicity)
+
+
+def with_pools(products: InnerProducts, multiplicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The measure between each subject and the pool without it, and between it and the whole pool, two [d, s]."""
     own = np.einsum("dss->ds", products.subjects)
     inverse = _inverse_root(products.targets)
     weight = multiplicity * _inverse_root(products.pooling**2)
     with_pool = (products.subjects @ weight[:, :, None])[..., 0]
     pool = (with_pool * weight).sum(axis=1, keepdims=True)
-    upper = with_pool * inverse * _inverse_root(pool)
     rest = pool - 2 * weight * with_pool + weight**2 * own
     lower = (with_pool - weight * own) * inverse * _inverse_root(np.maximum(rest, 0))
-    return evaluations, ceilings_of(lower, upper, multiplicity)
+    return lower, with_pool * inverse * _inverse_root(pool)
 
 
 def ceilings_of(lower: np.ndarray, upper: np.ndarray, multiplicity: np.ndarray) -> np.ndarray:
