@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bridge.errors import UserError
+
+if TYPE_CHECKING:
+    from comparisons.run import Reporter
 
 app = typer.Typer(
     help="Is the brain's ventral stream a residual stream? Compare networks with recordings.",
@@ -49,7 +54,6 @@ def run(
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import make_plan
-    from comparisons.progress import make_reporter
     from comparisons.report.summary import sentences
     from comparisons.run import needed
     from comparisons.run import run as run_config
@@ -63,12 +67,8 @@ def run(
             print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
         return
     folder = out or Path("runs") / parsed.name
-    try:
-        with make_reporter() as reporter:
-            results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with _reporting() as reporter:
+        results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
     for sentence in sentences(results):
         print(sentence)
     print(f"\nReport: {folder / 'report.html'}")
@@ -77,6 +77,42 @@ def run(
 def _command() -> str:
     """The command that was given, as one could type it again."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+@app.command()
+def capture(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    sites: Annotated[
+        list[str] | None, typer.Option(help="Globs over site names (default: every block's hook_resid_post).")
+    ] = None,
+) -> None:
+    """Only read the models' streams: capture sites for a config's stimuli and say where the activations lie."""
+    from bridge.store import Store
+    from comparisons import config as configs
+    from comparisons.plan import plan_capture
+    from comparisons.run import execute, needed
+
+    parsed, store = configs.load(config, set_ or []), Store()
+    plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"])
+    with _reporting() as reporter:
+        reporter.planned(plan, needed(plan, store))
+        paths, _ = execute(plan, store, reporter)
+    for model in parsed.models:
+        print(f"{model.name}: {paths[f'capture {model.name}']}")
+
+
+@contextmanager
+def _reporting() -> Iterator[Reporter]:
+    """Progress on standard error; Ctrl-C ends with a word on how to go on."""
+    from comparisons.progress import make_reporter
+
+    try:
+        with make_reporter() as reporter:
+            yield reporter
+    except KeyboardInterrupt:
+        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command("configs")

@@ -78,8 +78,8 @@ class Config(Spec):
     """The recordings to compare with."""
     capture: CaptureSpec = CaptureSpec()
     """How activations are read and kept."""
-    comparisons: Annotated[list[AnyComparison], Field(min_length=1)]
-    """What shall be computed."""
+    comparisons: list[AnyComparison] = []
+    """What shall be computed (not needed by `ventral capture`)."""
 
     @field_validator("models")
     @classmethod

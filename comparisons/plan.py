@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import InputError
+from bridge.errors import ConfigError, InputError
 from bridge.store import Store, digest, source_hash, write_atomically
-from bridge.streams import Site
+from bridge.streams import Site, match_sites
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -61,20 +61,33 @@ class Plan:
         return digest([self.stages[name].key for name in self.results])
 
 
+@dataclass
+class _Draft:
+    """A stage before all comparisons have said what they need."""
+
+    kind: str
+    inputs: Callable[[], Mapping[str, Any]]
+    needs: tuple[str, ...]
+    build: Build
+    resumable: bool
+
+
 class Planner:
     """Collects the stages of a config; comparisons add theirs through it."""
 
     def __init__(self, config: Config, store: Store):
         self.config = config
         self.store = store
-        self.plan = Plan()
+        self._drafts: dict[str, _Draft] = {}
+        self._captured: dict[str, set[str]] = {}
+        self._sites: dict[str, dict[str, Site]] = {}
         self._stimuli: StimulusSet | None = None
 
     def add(
         self,
         id: str,
         kind: str,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Any] | Callable[[], Mapping[str, Any]],
         build: Build,
         *,
         needs: tuple[str, ...] = (),
@@ -84,18 +97,31 @@ class Planner:
     ) -> str:
         """Add a stage unless it is there; its id.
 
-        `libraries` are distributions, `code` modules and packages of this project, that what is computed depends on
-        besides the inputs. Raises KeyError for an unknown need.
+        `inputs` (or a function that gives them once the plan is complete) is what the content depends on besides the
+        needed stages, the versions of `libraries` (distributions) and the source of `code` (modules and packages of
+        this project). Raises KeyError for an unknown need.
         """
-        if id not in self.plan.stages:
-            complete = {
-                **inputs,
-                "needs": [self.plan.stages[name].key for name in needs],
-                "versions": {name: importlib.metadata.version(name) for name in libraries},
-                "code": {name: source_hash(name) for name in code},
-            }
-            self.plan.stages[id] = Stage(id, kind, complete, needs, build, resumable)
+        for need in needs:
+            self._drafts[need]
+        if id not in self._drafts:
+
+            def complete() -> Mapping[str, Any]:
+                return {
+                    **(inputs() if callable(inputs) else inputs),
+                    "versions": {name: importlib.metadata.version(name) for name in libraries},
+                    "code": {name: source_hash(name) for name in code},
+                }
+
+            self._drafts[id] = _Draft(kind, complete, needs, build, resumable)
         return id
+
+    def finish(self, results: list[str]) -> Plan:
+        """The plan of everything that was added."""
+        plan = Plan(results=results)
+        for name, draft in self._drafts.items():
+            inputs = {**draft.inputs(), "needs": [plan.stages[need].key for need in draft.needs]}
+            plan.stages[name] = Stage(name, draft.kind, inputs, draft.needs, draft.build, draft.resumable)
+        return plan
 
     @property
     def stimuli(self) -> StimulusSet:
@@ -106,8 +132,18 @@ class Planner:
                 raise InputError(f"Stimulus set {self._stimuli.name!r} is empty; give at least one stimulus.")
         return self._stimuli
 
+    def chosen(self, model: ModelSpec, patterns: list[str]) -> dict[str, Site]:
+        """The sites of a model that match any of the globs. Raises ConfigError that names the model."""
+        sites = self.sites(model)
+        try:
+            return {name: sites[name] for name in match_sites(patterns, list(sites))}
+        except ConfigError as error:
+            raise ConfigError(f"sites, model {model.name!r}: {error}") from None
+
     def sites(self, model: ModelSpec) -> dict[str, Site]:
         """The sites of a model in the order of a forward pass; measured once, then read from the store."""
+        if model.name in self._sites:
+            return self._sites[model.name]
 
         def build(folder: Path) -> None:
             sites = model.load().sites
@@ -116,20 +152,27 @@ class Planner:
         inputs = {"model": model.fingerprint(), "code": [source_hash("bridge.models"), source_hash("bridge.streams")]}
         path = self.store.obtain("sites", inputs, build)
         sites = [Site.from_json(values) for values in json.loads((path / "sites.json").read_text())]
-        return {site.name: site for site in sites}
+        self._sites[model.name] = {site.name: site for site in sites}
+        return self._sites[model.name]
 
-    def capture(self, model: ModelSpec, sites: list[str]) -> str:
-        """A stage that reads some sites of a model for all stimuli; its artefact is an activations folder."""
-        spec = self.config.capture
-        planner = self
+    def capture(self, model: ModelSpec, sites: Iterable[str]) -> str:
+        """A stage that reads sites of a model for all stimuli; its artefact is an activations folder.
+
+        Comparisons that ask for different sites of one model share the stage: one forward pass serves them all.
+        """
+        spec, asked = self.config.capture, self._captured.setdefault(model.name, set())
+        asked.update(sites)
+
+        def ordered() -> list[str]:
+            return [name for name in self.sites(model) if name in asked]
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from bridge.activations import capture
 
             capture(
                 model.load(),
-                planner.stimuli,
-                sites,
+                self.stimuli,
+                ordered(),
                 folder,
                 tokens=spec.tokens,
                 dtype=spec.dtype,
@@ -137,19 +180,21 @@ class Planner:
                 device=spec.resolved_device(),
                 compute=spec.compute,
                 workers=spec.workers,
-                seed=planner.config.seed,
+                seed=self.config.seed,
                 progress=lambda done, total: progress(done / total),
             )
 
-        inputs = {
-            "model": model.fingerprint(),
-            "stimuli": self.config.stimuli.fingerprint(),
-            "sites": sites,
-            "tokens": spec.tokens,
-            "dtype": spec.dtype,
-            "compute": spec.compute,
-            "seed": self.config.seed if isinstance(spec.tokens, int) else None,
-        }
+        def inputs() -> Mapping[str, Any]:
+            return {
+                "model": model.fingerprint(),
+                "stimuli": self.config.stimuli.fingerprint(),
+                "sites": ordered(),
+                "tokens": spec.tokens,
+                "dtype": spec.dtype,
+                "compute": spec.compute,
+                "seed": self.config.seed if isinstance(spec.tokens, int) else None,
+            }
+
         code = ("bridge.models", "bridge.streams", "bridge.stimuli", "bridge.activations", "bridge.shards")
         return self.add(
             f"capture {model.name}", "activations", inputs, build, libraries=("torch",), code=code, resumable=True
@@ -161,7 +206,17 @@ def make_plan(config: Config, store: Store) -> Plan:
 
     Raises ConfigError and InputError for whatever can be known to fail before anything is computed.
     """
+    if not config.comparisons:
+        raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
     planner = Planner(config, store)
-    for comparison in config.comparisons:
-        planner.plan.results += comparison.add_stages(planner)
-    return planner.plan
+    results = [name for comparison in config.comparisons for name in comparison.add_stages(planner)]
+    return planner.finish(results)
+
+
+def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:
+    """The graph that only captures: the sites that match any of the globs, of every model of a config.
+
+    Raises ConfigError for a glob that matches nothing in one of the models.
+    """
+    planner = Planner(config, store)
+    return planner.finish([planner.capture(model, planner.chosen(model, sites)) for model in config.models])

@@ -79,13 +79,26 @@ def lottery_ticket(
     weights = prunable(module)
     share = 1 - (1 - fraction) ** (1 / rounds)
     for _ in range(rounds):
-        # A repeated global_unstructured counts only weights that are still there (prune.PruningContainer).
+        # Ranked are the weights that are still there (prune.PruningContainer), as the optimiser left them.
+        _refresh(weights)
         _mask(module, share, "magnitude", seed=0)
         _rewind(module, init_state)
+        _refresh(weights)
         train(module)
+    _refresh(weights)
     for layer, name in weights:
         prune.remove(layer, name)
     return module
+
+
+def _refresh(weights: list[tuple[nn.Module, str]]) -> None:
+    """Bring the product weight_orig * weight_mask up to date: torch does so only when a layer runs."""
+    from torch.nn.utils import prune
+
+    for layer, _ in weights:
+        for hook in layer._forward_pre_hooks.values():
+            if isinstance(hook, prune.BasePruningMethod):
+                hook(layer, None)
 
 
 def _rewind(module: nn.Module, state: Mapping[str, torch.Tensor]) -> None:

@@ -101,7 +101,7 @@ def fetching(what: str) -> Iterator[None]:
             raise ConfigError(
                 f"The hub has no repository or revision {what!r} that can be read ({reason}); check the spelling."
             ) from error
-        if is_local(what) and isinstance(error, OSError):
+        if is_local(what) and isinstance(error, OSError | ValueError):
             raise InputError(f"The model folder {what} cannot be read ({reason}); give a complete one.") from error
         network = names & {"ConnectionError", "HTTPError", "HfHubHTTPError", "URLError", "TransportError"}
         offline = names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}

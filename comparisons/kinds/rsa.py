@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from bridge.errors import ConfigError
 from bridge.store import write_atomically
-from bridge.streams import Site, match_sites
+from bridge.streams import Site
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 
@@ -43,7 +43,7 @@ class RSAComparison(ComparisonSpec):
         config = planner.config
         if not config.recordings:
             raise ConfigError("comparisons: rsa needs recordings; add at least one under `recordings`.")
-        chosen = [_chosen_sites(planner, model, self.sites) for model in config.models]
+        chosen = [planner.chosen(model, self.sites) for model in config.models]
         model_stages = [
             self._add_model(planner, model, sites) for model, sites in zip(config.models, chosen, strict=True)
         ]
@@ -129,7 +129,8 @@ class RSAComparison(ComparisonSpec):
             for reference in self.references:
                 for label, rdm, own in reference_rdms(reference, planner.stimuli, regions):
                     candidates.append(({"model": label, "site": None, "role": "reference"}, rdm, own))
-            keys = [planner.plan.stages[stage].key for stage in (brain, *model_stages)]
+            # An artefact's folder is <store>/<kind>/<digest>: its last two parts are its key.
+            keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, *model_stages)]
             results = []
             for done, region in enumerate(regions):
                 here = (region.name, region.region)
@@ -183,15 +184,6 @@ class RSAComparison(ComparisonSpec):
 def _same(rdm: np.ndarray, region: np.ndarray) -> bool:
     """Whether a reference is the region itself under another name (monkey IT comes as a model, too)."""
     return len(region) == 1 and bool(np.allclose(rdm, region[0], rtol=0, atol=1e-9))
-
-
-def _chosen_sites(planner: Planner, model: ModelSpec, patterns: list[str]) -> dict[str, Site]:
-    """The sites of a model that match. Raises ConfigError that names the model."""
-    sites = planner.sites(model)
-    try:
-        return {name: sites[name] for name in match_sites(patterns, list(sites))}
-    except ConfigError as error:
-        raise ConfigError(f"comparisons.sites, model {model.name!r}: {error}") from None
 
 
 def region_rdms(recordings: Recordings | RegionRDMs) -> list[RegionRDMs]:
