@@ -29,6 +29,14 @@ VIT = {"img_size": 32, "patch_size": 8, "depth": 3, "embed_dim": 12, "num_heads"
 RESNET = {"layers": [2, 1, 1, 1], "channels": [8, 16, 16, 16], "num_classes": 3, "zero_init_last": False}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # faster than several on small networks
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def vit() -> Backbone:
     return load({"kind": "timm", "name": "vit", "architecture": "vit_tiny_patch16_224", "options": VIT, "seed": 1})

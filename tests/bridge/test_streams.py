@@ -29,6 +29,14 @@ def stirred(backbone: Backbone) -> Backbone:
     return backbone
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # faster than several on small networks
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def networks() -> dict[str, Backbone]:
     specs = {
