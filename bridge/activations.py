@@ -64,8 +64,8 @@ def capture(
                   site with as many patches; all of them where a site has no more than n
 
     `dtype` is the type on disk. `compute` bfloat16 runs the network under autocast; float32 leaves every setting of
-    torch as it is. `channels_last` defaults to True for convolutional networks. `workers` threads read and prepare
-    images (0: none, in line). `progress(done, total)` is called after every batch.
+    torch as it is. `channels_last` defaults to whether the network has a convolution a block. `workers` threads read
+    and prepare images (0: none, in line). `progress(done, total)` is called after every batch.
 
     A batch that does not fit in memory is halved with a warning, and so are those after it. `folder` may hold what an
     interrupted capture left: whole shards are checked and kept. Only one capture may work in a folder at a time
@@ -106,7 +106,7 @@ def capture(
         if not output.has(first, min(first + batch_size, len(stimuli)))
     ]
     if channels_last is None:
-        channels_last = backbone.preprocessing is not None and backbone.layout == "nchw"
+        channels_last = is_convolutional(backbone)
     done = len(stimuli) - sum(map(len, batches))
     with (
         placed(backbone, device, channels_last),
@@ -188,6 +188,14 @@ def _check_choices(
         raise ConfigError(f"Device {device!r} was asked for and torch sees no CUDA device; use `cpu`.")
     if compute == "bfloat16" and not has_bfloat16(device):
         raise ConfigError(f"This processor has no bfloat16 arithmetic ({device}); compute in float32.")
+
+
+def is_convolutional(backbone: Backbone) -> bool:
+    """Whether a network has a convolution a block at least, so that channels_last makes it faster."""
+    from torch import nn
+
+    convolutions = sum(isinstance(part, nn.Conv2d) for part in backbone.module.modules())
+    return bool(backbone.blocks) and convolutions >= len(backbone.blocks) and backbone.layout == "nchw"
 
 
 def has_bfloat16(device: str) -> bool:

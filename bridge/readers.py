@@ -70,7 +70,10 @@ class Activations:
         wanted = self.rows_of(ids) if ids is not None else np.arange(len(self)) if rows is None else np.asarray(rows)
         n, tokens, width = self.shape(site)
         if wanted.size and not (wanted.min() >= 0 and wanted.max() < n):
-            raise InputError(f"Row {wanted.max()} was asked for; the activations in {self.folder} have {n} rows.")
+            raise InputError(
+                f"Rows {wanted.min()} to {wanted.max()} were asked for; the activations in {self.folder} have rows 0 "
+                f"to {n - 1}."
+            )
         out = np.empty((len(wanted), tokens, width), np.float32)
         shard_of = wanted // self._per_shard
         for number in np.unique(shard_of):
