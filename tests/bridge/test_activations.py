@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import random
 import runpy
-import time
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -465,12 +465,28 @@ def test_unwritable_folder(tmp_path):
         capture(conv_net(), stimuli_of(3), POST, tmp_path / "file" / "folder")
 
 
-def capture_slowly(folder: str, n: int = 120) -> None:
+def capture_killed(folder: str, at: int | None) -> None:
+    """Capture into twelve shards; the process is killed in the middle of its `at`-th call that changes the disk."""
     torch.set_num_threads(1)
-    capture(
-        conv_net(), stimuli_of(n), POST, folder, batch_size=7, shard_bytes=8_000, tokens=20,
-        progress=lambda done, total: time.sleep(0.01),
-    )  # fmt: skip
+    calls = 0
+
+    def counted(name: str):
+        call = getattr(os, name)
+
+        def counting(*given):
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                if name == "pwrite":
+                    call(given[0], given[1][: len(given[1]) // 2], given[2])
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(*given)
+
+        setattr(os, name, counting)
+
+    for name in ("pwrite", "fsync", "replace", "unlink"):
+        counted(name)
+    capture(conv_net(), stimuli_of(120), POST, folder, batch_size=7, shard_bytes=8_000, tokens=20)
 
 
 def capture_much(folder: str, n: int) -> None:
@@ -499,26 +515,23 @@ def child(task: str, **given) -> multiprocessing.process.BaseProcess:
 
 def test_killed_and_resumed_to_the_same_bytes(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    first = child("capture_slowly", folder=str(whole))
+    first = child("capture_killed", folder=str(whole), at=None)
     first.join()
     expected = files_of(whole)
-    draw, kills, seen = random.Random(0), 0, set()
-    killed.mkdir()
-    for _ in range(5):
-        before = killed.stat().st_mtime_ns
-        run = child("capture_slowly", folder=str(killed))
-        while killed.stat().st_mtime_ns == before and run.is_alive():
-            time.sleep(0.001)
-        time.sleep(draw.uniform(0, 0.1))
-        run.kill()
+    assert len(expected) == 13
+    seen = []
+    draw = random.Random(0)
+    for _ in range(3):
+        run = child("capture_killed", folder=str(killed), at=draw.randint(4, 25))
         run.join()
-        kills += run.exitcode == -9
-        seen.add(len(list(killed.glob("0*.safetensors"))))
-        assert not any(name in expected and content != expected[name] for name, content in files_of(killed).items())
-    last = child("capture_slowly", folder=str(killed))
+        assert run.exitcode == -signal.SIGKILL
+        left = {name: content for name, content in files_of(killed).items() if not name.startswith(".")}
+        assert all(expected[name] == content for name, content in left.items())
+        seen.append(len(left))
+    last = child("capture_killed", folder=str(killed), at=None)
     last.join()
-    assert kills >= 3
-    assert len(seen) > 2
+    assert seen == sorted(seen)
+    assert 0 < seen[-1] < 12
     assert last.exitcode == 0
     assert files_of(killed) == expected
 
@@ -651,5 +664,5 @@ def test_sites_of_unequal_grids_are_not_shuffled_together(done):
         next(shuffled_tokens(done, list(done.sites), batch=4, seed=0))
 
 
-if __name__ in ("capture_slowly", "capture_much"):
+if __name__ in ("capture_killed", "capture_much"):
     globals()[__name__](**GIVEN)  # noqa: F821 (given by `child`)
