@@ -228,9 +228,10 @@ def jacobian_vector_products(
 ) -> dict[str, torch.Tensor]:
     """J v for J = d target / d source at a prepared batch: [n_v, batch, tokens, d] of each target.
 
-    `vectors` are [n_v, batch, tokens, d] of the source, or broadcast to it ([n_v, 1, 1, d] moves all tokens of all
-    images alike). The source's value is the free variable: what reaches a target past it does not count (a target in
-    the same block is reached through the site's own branch alone). Equals torch.autograd.functional.jvp.
+    `source` is one site. `vectors` are [n_v, batch, tokens, d] of it, or broadcast to that ([n_v, 1, 1, d] moves all
+    tokens of all images alike). The source's value is the free variable: what reaches a target past it does not count
+    (a target in the same block is reached through the site's own branch alone). Equals
+    torch.autograd.functional.jvp.
 
     `forward` carries the tangent along one pass a vector, up to the last target; `double-backward` differentiates
     the transposed product, for networks with operations that have no forward derivative; `auto` takes the first that
@@ -242,7 +243,7 @@ def jacobian_vector_products(
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     order = list(backbone.sites)
-    [start] = match_sites(source, order)
+    start = match_sites(source, order)[0]
     names = match_sites(targets, order)
     if early := [name for name in names if order.index(name) <= order.index(start)]:
         raise ConfigError(f"{early[0]} does not come after {start}; name targets further on in the network.")

@@ -211,10 +211,9 @@ class _BlockHooks:
     def on_write(self, module: Any, args: Any, output: Any) -> Any:
         old = first_tensor(output)
         new = self.offer("write", old)
-        # The network may add in place into its write: keep our own copy when it is needed later.
-        waits_for_skip = self.block.skip is not None and self.now.skip is None
-        self.now.write = new.clone() if waits_for_skip and self.wants("skip", "resid_post_preact") else new
-        if waits_for_skip:
+        self.now.write = new
+        if self.block.skip is not None and self.now.skip is None:
+            # The skip is still to run: `on_skip` sees to the sum. (Networks that add in place do so after it.)
             return _replaced(output, new, old)
         if self.block.skip is not None:
             passed_on = _known(self.now.skip)

@@ -1,7 +1,9 @@
 """Models whose residual stream can be read: `load(spec)`. One file a family.
 
-A family's file defines a `ModelSpec` with a literal `kind`; it is found because it stands in this folder. Family
-files import torch and model libraries inside functions, so that reading a config stays fast.
+A family's file defines a `ModelSpec` with a literal `kind` and the method `build`; it is found because it stands in
+this folder, and `load` adds the controls (`prune`, the visual size) that every family shares. Family files import
+torch and model libraries inside functions, so that reading a config stays fast. Networks whose blocks the family
+cannot name itself have them found (mapping.py); all maps are checked against one forward pass (measure.py).
 """
 
 from __future__ import annotations

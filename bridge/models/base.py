@@ -287,11 +287,13 @@ def example_input(backbone: Backbone) -> Any:
     """What the network is measured on: `example`, or one image of seeded noise."""
     import torch
 
+    like = next(backbone.module.parameters())
+    if isinstance(backbone.example, dict):
+        return {key: value.to(like.device) for key, value in backbone.example.items()}
     if backbone.example is not None:
         return backbone.example
     if backbone.preprocessing is None:
         raise ConfigError(f"{backbone.name} states no preprocessing and no example input; state one of them.")
-    like = next(backbone.module.parameters())
     size = backbone.preprocessing.size
     noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
     return noise.to(dtype=like.dtype, device=like.device)

@@ -57,7 +57,7 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, monkeypatch):
     torch.save({"state_dict": {"weight": torch.ones(1)}, "extra": Harmful()}, "pickled.pt")
     Path("plain.pt").write_bytes(pickle.dumps(Harmful()))
     for name in ("pickled.pt", "plain.pt"):
-        with pytest.raises(InputError, match="holds pickled Python objects|cannot be read") as caught:
+        with pytest.raises(InputError, match=r"holds pickled Python objects|cannot be read") as caught:
             read_tensors(Path(name))
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="holds pickled Python objects, which could run code"):
@@ -167,7 +167,7 @@ def test_without_a_network_one_sentence(monkeypatch, tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(UnreachableError, match="timm's resnet18"):
         load({"kind": "timm", "name": "r", "architecture": "resnet18.a1_in1k", "weights": "pretrained"})
-    with pytest.raises(InputError, match="There is no|holds no model|cannot be read"):
+    with pytest.raises(InputError, match=r"model folder .* cannot be read"):
         load({"kind": "hf-vision", "name": "none", "model": str(tmp_path)})
     (tmp_path / "models--some--net" / "refs").mkdir(parents=True)
     (tmp_path / "models--some--net" / "refs" / "main").write_text("a" * 40)
