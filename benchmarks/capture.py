@@ -31,6 +31,7 @@ import numpy as np
 
 os.environ.setdefault("RESULTCACHING_DISABLE", "1")
 os.environ.setdefault("BS_INSTALL_DEPENDENCIES", "no")
+os.environ.setdefault("TQDM_DISABLE", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 BATCH = 32
