@@ -77,7 +77,7 @@ class Config(Spec):
     recordings: list[AnyRecordings] = []
     """The recordings to compare with."""
     capture: CaptureSpec = CaptureSpec()
-    """How activations are read and kept."""
+    """Tokens, precision and batches of what is read from the models."""
     comparisons: list[AnyComparison] = []
     """What shall be computed (not needed by `ventral capture`)."""
 

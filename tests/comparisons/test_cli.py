@@ -1,0 +1,133 @@
+"""The command line around a run: configs, schema, capture, doctor, data, and how fast it answers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from bridge.store import Store
+from comparisons.config import load, parse, shipped
+from comparisons.plan import Planner, plan_capture
+
+Ventral = Callable[..., tuple[int, str, str]]
+Written = Callable[[dict[str, Any]], Path]
+
+HEAVY = ("torch", "pandas", "numpy", "pydantic", "matplotlib", "rsatoolbox", "transformers")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = f"import sys, comparisons.cli; print([m for m in {HEAVY!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_recognising_a_finished_run_needs_no_torch(written: Written, tiny: dict[str, Any], tmp_path: Path) -> None:
+    tiny["recordings"] = [{"kind": "simulated", "subjects": 2, "simple_dimensions": 2, "complex_dimensions": 2}]
+    command = f"""
+import sys
+sys.argv = ["ventral", "run", {str(written(tiny))!r}, "--out", {str(tmp_path / "out")!r}]
+try:
+    from comparisons.cli import main
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+print("torch" in sys.modules)
+"""
+    runs = [subprocess.run([sys.executable, "-c", command], capture_output=True, text=True) for _ in range(2)]
+    assert [run.stdout.splitlines()[-1] for run in runs] == ["True", "False"], runs[0].stderr
+    assert "nothing to compute" in runs[1].stderr
+
+
+def test_shipped_configs_are_listed_and_valid(ventral: Ventral) -> None:
+    code, out, _ = ventral("configs")
+    assert code == 0
+    assert {line.split()[0] for line in out.splitlines()} == set(shipped())
+    assert {"demo", "resnet20_human_ventral"} <= set(shipped())
+    for name in shipped():
+        assert load(name).name == name
+
+
+def test_the_schema_accepts_what_ships_and_refuses_unknown_keys(ventral: Ventral) -> None:
+    schema = json.loads(ventral("schema")[1])
+    for path in shipped().values():
+        content = yaml.safe_load(path.read_text())
+        jsonschema.validate(content, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**content, "modles": []}, schema)
+
+
+def test_every_field_of_the_schema_is_described(ventral: Ventral) -> None:
+    schema = json.loads(ventral("schema")[1])
+    bare = [
+        f"{name}.{field}"
+        for name, part in [("Config", schema), *schema["$defs"].items()]
+        for field, about in part.get("properties", {}).items()
+        if field != "kind" and not about.get("description")
+    ]
+    assert bare == []
+
+
+def test_set_reaches_into_lists_and_tables(written: Written, tiny: dict[str, Any]) -> None:
+    config = load(str(written(tiny)), ["seed=3", "comparisons.0.draws=7", "capture.dtype=float16"])
+    assert (config.seed, config.comparisons[0].draws, config.capture.dtype) == (3, 7, "float16")
+
+
+def test_a_dry_run_computes_nothing(ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path) -> None:
+    code, out, _ = ventral("run", written(tiny), "--dry-run", "--out", tmp_path / "out")
+    assert code == 0
+    assert out.split()[:2] == ["to", "do"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_capture_alone(ventral: Ventral, written: Written, tiny: dict[str, Any]) -> None:
+    from bridge.readers import Activations
+
+    del tiny["comparisons"], tiny["recordings"]
+    code, out, error = ventral("capture", written(tiny), "--sites", "blocks.7.*", "--sites", "stem")
+    assert code == 0, error
+    name, folder = out.strip().split(": ")
+    activations = Activations(Path(folder))
+    assert name == "net"
+    assert activations.read("blocks.7.hook_write").shape == (12, 64, 64)
+    assert activations.read("blocks.0.hook_resid_pre").shape == (12, 1024, 16)
+
+
+def test_comparisons_share_one_capture(tiny: dict[str, Any]) -> None:
+    first = tiny["comparisons"][0]
+    config = parse({**tiny, "comparisons": [first]})
+    planner = Planner(config, Store())
+    model = config.models[0]
+    ids = {planner.capture(model, ["blocks.8.hook_write"]), planner.capture(model, ["blocks.0.hook_resid_pre"])}
+    plan = planner.finish(list(ids))
+    assert len(plan.stages) == 1
+    assert next(iter(plan.stages.values())).inputs["sites"] == ["blocks.0.hook_resid_pre", "blocks.8.hook_write"]
+    assert plan_capture(config, Store(), ["stem"]).stages["capture net"].inputs["sites"] == ["blocks.0.hook_resid_pre"]
+
+
+def test_data_is_listed(ventral: Ventral, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VENTRAL_DATA", raising=False)
+    code, out, _ = ventral("data", "list")
+    assert code == 0
+    state = {line.split()[0]: line for line in out.splitlines()}
+    assert "to be fetched" in state["kriegeskorte2008_92"]
+    assert "local only" in state["henaff2021_v1"]
+
+
+@pytest.mark.data
+def test_data_that_is_here_is_said_to_be(ventral: Ventral, data_folder: Path) -> None:
+    assert ventral("data", "list")[1].count(" here ") >= 4
+
+
+def test_a_usage_error_is_no_traceback(ventral: Ventral) -> None:
+    code, _, error = ventral("run", "demo", "--bogus")
+    assert code == 2
+    assert "No such option" in error
+    assert "Traceback" not in error
