@@ -13,13 +13,11 @@ one never write the same file: the second waits for the lock, then finds the art
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,21 +48,6 @@ def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=256)
-def source_hash(module: str) -> str:
-    """A hash of the source of a module, or of all modules of a package, without importing it.
-
-    What a stage computes depends on the code that computes it: with its hash among the inputs, a change of code can
-    never bring an old number back from the cache. Raises ModuleNotFoundError for a module that does not exist.
-    """
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(module)
-    origin = Path(spec.origin)
-    files = sorted(origin.parent.rglob("*.py")) if spec.submodule_search_locations else [origin]
-    return digest([[str(path.relative_to(origin.parent)), file_sha256(path)] for path in files])
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:

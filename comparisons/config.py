@@ -13,17 +13,18 @@ comparisons:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.models import AnyModel
 from bridge.recordings import AnyRecordings
 from bridge.spec import Spec, tagged_union
+from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
 from comparisons.kinds.base import ComparisonSpec
 
@@ -136,10 +137,7 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
 
 def parse(content: Mapping[str, Any]) -> Config:
     """A config from plain values. Raises ConfigError that names the field, the value given and what is allowed."""
-    try:
-        return Config.model_validate(content)
-    except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+    return validated(Config, content)
 
 
 def _override(content: dict[str, Any], text: str) -> None:
@@ -168,98 +166,3 @@ def _override(content: dict[str, Any], text: str) -> None:
         place[last] = parsed
     else:
         raise ConfigError(f"--set {key}: {'.'.join(parents)} is a single value, not a table.")
-
-
-# ------------------------------------------------------------------------------------------- saying what is wrong
-
-
-def _explain(error: ValidationError) -> str:
-    """One sentence for each of the first few problems."""
-    problems = error.errors()
-    sentences = [_sentence(problem) for problem in problems[:4]]
-    if len(problems) > 4:
-        sentences.append(f"({len(problems) - 4} more problems.)")
-    return "\n".join(dict.fromkeys(sentences))
-
-
-def _sentence(problem: Mapping[str, Any]) -> str:
-    kind, location = problem["type"], list(problem["loc"])
-    model, path = _walk(location)
-    where = ".".join(path) or "the config"
-    given = problem["input"]
-    if kind == "extra_forbidden":
-        fields = model.model_fields if model else {}
-        return f"{where}: there is no such key; {did_you_mean(path[-1], fields)}."
-    if kind in {"union_tag_invalid", "literal_error", "enum"}:
-        allowed = re.findall(r"'([^']*)'|(\d+)", problem["ctx"].get("expected_tags") or problem["ctx"]["expected"])
-        value = given.get("kind") if kind == "union_tag_invalid" and isinstance(given, dict) else given
-        if kind == "union_tag_invalid":
-            where += ".kind"
-        return f"{where}: was given {value!r}; {did_you_mean(str(value), [a or b for a, b in allowed])}."
-    if kind == "union_tag_not_found":
-        return f"{where}: has no `kind`; {did_you_mean('', _tags(location))}."
-    if kind == "missing":
-        return f"{where}: is missing; add it."
-    message = _EXPECTED.get(kind) or problem["msg"].removeprefix("Value error, ")
-    return f"{where}: was given {_short(given)}; {message[0].lower()}{message[1:]}."
-
-
-_EXPECTED = {
-    **dict.fromkeys(("model_type", "model_attributes_type", "dict_type"), "expected a table of settings"),
-    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "expected a whole number"),
-    **dict.fromkeys(("float_parsing", "float_type"), "expected a number"),
-    **dict.fromkeys(("bool_parsing", "bool_type"), "expected true or false"),
-    **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
-    "string_type": "expected text",
-    "too_short": "expected at least one item",
-}
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _walk(location: Sequence[str | int]) -> tuple[type[BaseModel] | None, list[str]]:
-    """The model that owns the last key of a pydantic location, and the location as a user would write it.
-
-    Pydantic puts the tag of a union into the location; the user's file has no such level.
-    """
-    model: type[BaseModel] | None = Config
-    choices: dict[str, type[BaseModel]] = {}
-    path: list[str] = []
-    owner = model
-    for step in location:
-        if isinstance(step, str) and step in choices and len(choices) > 1:
-            model, choices = choices[step], {}
-            owner = model
-            continue
-        path.append(str(step))
-        if isinstance(step, int):
-            model = next(iter(choices.values())) if len(choices) == 1 else model
-            continue
-        owner = model if model else owner
-        field = model.model_fields.get(step) if model else None
-        choices = {_tag(found): found for found in _models(field.rebuild_annotation())} if field else {}
-        model = next(iter(choices.values())) if len(choices) == 1 else None
-    return owner, path
-
-
-def _tags(location: Sequence[str | int]) -> list[str]:
-    """The kinds that stand at a location."""
-    first = next((step for step in location if isinstance(step, str)), None)
-    field = Config.model_fields.get(first) if first else None
-    return [_tag(model) for model in _models(field.rebuild_annotation())] if field else []
-
-
-def _tag(model: type[BaseModel]) -> str:
-    field = model.model_fields.get("kind")
-    return str(field.default) if field else model.__name__
-
-
-def _models(annotation: Any) -> Iterable[type[BaseModel]]:
-    """The models inside a type annotation."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and get_origin(annotation) is None:
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)

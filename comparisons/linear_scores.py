@@ -16,6 +16,8 @@ import numpy as np
 MEASURES = ("corr", "cosine", "corr_cov", "cosine_cov")
 _BYTES = 2**26
 _MODELS_AT_ONCE = 64
+# Weights of all pairs pay off when many products share them; below, quadratic forms are several times faster.
+_FEW_PRODUCTS, _MANY_STIMULI = 32, 256
 # A variance below this share of the mean square is rounding: the RDM is constant within the draw.
 _ROUNDING = 1e-13
 
@@ -151,6 +153,8 @@ def conditioned(rdms: np.ndarray, centred: bool) -> np.ndarray:
 def weighted_products(rdms: np.ndarray, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """sum_{i<j} c_i c_j x_ij y_ij, [d, len(left)], for the RDMs x = rdms[left], y = rdms[right] of rdms [k, pair]."""
     draws, n = counts.shape
+    if len(left) < _FEW_PRODUCTS and n > _MANY_STIMULI:
+        return _quadratic_forms(rdms, counts, left, right)
     by_stimulus = np.ascontiguousarray(counts.T)
     out = np.zeros((len(left), draws))
     for first, last, start, stop in _row_blocks(n, _BYTES // (8 * (draws + 2 * len(left)))):
@@ -162,6 +166,23 @@ def weighted_products(rdms: np.ndarray, counts: np.ndarray, left: np.ndarray, ri
             at += size
         out += (rdms[left, start:stop] * rdms[right, start:stop]) @ weights
     return out.T
+
+
+def _quadratic_forms(rdms: np.ndarray, counts: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """The same as c' (X * Y) c, which never writes out the weight of every pair in every draw."""
+    n = counts.shape[1]
+    out = np.zeros((len(counts), len(left)))
+    for first, last, start, stop in _row_blocks(n, _MANY_STIMULI * n):
+        tile = np.zeros((last - first, n - first))
+        for column, (x, y) in enumerate(zip(left, right, strict=True)):
+            products = rdms[x, start:stop] * rdms[y, start:stop]
+            at = 0
+            for row in range(last - first):
+                size = n - 1 - first - row
+                tile[row, row + 1 :] = products[at : at + size]
+                at += size
+            out[:, column] += np.einsum("dj,dj->d", counts[:, first:last] @ tile, counts[:, first:])
+    return out
 
 
 def _row_blocks(n: int, pairs: int) -> Iterator[tuple[int, int, int, int]]:

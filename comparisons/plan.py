@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import ConfigError, InputError
-from bridge.store import Store, digest, source_hash, write_atomically
+from bridge.sources import source_hash
+from bridge.store import Store, digest, write_atomically
 from bridge.streams import Site, match_sites
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class Planner:
             sites = model.load().sites
             write_atomically(folder / "sites.json", json.dumps([site.as_json() for site in sites.values()]))
 
-        inputs = {"model": model.fingerprint(), "code": [source_hash("bridge.models"), source_hash("bridge.streams")]}
+        inputs = {"model": model.fingerprint(), "code": source_hash("bridge.models")}
         path = self.store.obtain("sites", inputs, build)
         sites = [Site.from_json(values) for values in json.loads((path / "sites.json").read_text())]
         self._sites[model.name] = {site.name: site for site in sites}
@@ -195,7 +196,7 @@ class Planner:
                 "seed": self.config.seed if isinstance(spec.tokens, int) else None,
             }
 
-        code = ("bridge.models", "bridge.streams", "bridge.stimuli", "bridge.activations", "bridge.shards")
+        code = ("bridge.models", "bridge.stimuli", "bridge.activations")
         return self.add(
             f"capture {model.name}", "activations", inputs, build, libraries=("torch",), code=code, resumable=True
         )

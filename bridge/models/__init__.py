@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.models.base import Backbone, ModelSpec, Preprocessing
 from bridge.spec import tagged_union
+from bridge.spec_errors import validated
 
 if TYPE_CHECKING:
     AnyModel = ModelSpec
@@ -22,13 +23,12 @@ else:
 def load(spec: ModelSpec | dict[str, Any]) -> Backbone:
     """The backbone that a spec describes (an instance, or the mapping that a config would hold).
 
+    Raises ConfigError for a mapping that does not fit, and what the kind's own `load` raises.
+
     >>> load({"kind": "cifar-resnet", "name": "untrained", "depth": 20, "seed": 0}).sites  # doctest: +SKIP
     """
-    from pydantic import TypeAdapter
-
-    if isinstance(spec, dict):
-        spec = TypeAdapter(AnyModel).validate_python(spec)
-    return spec.load()
+    checked: ModelSpec = validated(AnyModel, spec) if isinstance(spec, dict) else spec
+    return checked.load()
 
 
 __all__ = ["AnyModel", "Backbone", "ModelSpec", "Preprocessing", "load"]

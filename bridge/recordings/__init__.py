@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.recordings.base import RecordingsSpec
 from bridge.recordings.recordings import Recordings, RegionRDMs
 from bridge.spec import tagged_union
+from bridge.spec_errors import validated
 
 if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
@@ -25,13 +26,12 @@ else:
 def load(spec: RecordingsSpec | dict[str, Any], stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
     """The recordings that a spec describes (an instance, or the mapping that a config would hold) for `stimuli`.
 
+    Raises ConfigError for a mapping that does not fit, and what the kind's own `load` raises.
+
     >>> load({"kind": "dataset", "name": "algonauts2019_92", "regions": ["IT"]}, stimuli)  # doctest: +SKIP
     """
-    from pydantic import TypeAdapter
-
-    if isinstance(spec, dict):
-        spec = TypeAdapter(AnyRecordings).validate_python(spec)
-    return spec.load(stimuli)
+    checked: RecordingsSpec = validated(AnyRecordings, spec) if isinstance(spec, dict) else spec
+    return checked.load(stimuli)
 
 
 __all__ = ["AnyRecordings", "Recordings", "RecordingsSpec", "RegionRDMs", "load"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bridge.spec import tagged_union
+from bridge.spec_errors import validated
 from bridge.stimuli.base import StimulusSpec
 from bridge.stimuli.stimulus_set import ArraySource, ImageSource, StimulusSet
 
@@ -21,13 +22,12 @@ else:
 def load(spec: StimulusSpec | dict[str, Any]) -> StimulusSet:
     """The stimulus set that a spec describes (an instance, or the mapping that a config would hold).
 
+    Raises ConfigError for a mapping that does not fit, and what the kind's own `load` raises.
+
     >>> load({"kind": "battery", "name": "edges", "families": ["edges"]})  # doctest: +SKIP
     """
-    from pydantic import TypeAdapter
-
-    if isinstance(spec, dict):
-        spec = TypeAdapter(AnyStimuli).validate_python(spec)
-    return spec.load()
+    checked: StimulusSpec = validated(AnyStimuli, spec) if isinstance(spec, dict) else spec
+    return checked.load()
 
 
 __all__ = ["AnyStimuli", "ArraySource", "ImageSource", "StimulusSet", "StimulusSpec", "load"]

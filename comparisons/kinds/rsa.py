@@ -74,9 +74,8 @@ class RSAComparison(ComparisonSpec):
             write_atomically(folder / "rdms.json", json.dumps({"ids": activations.ids, "dropped": dropped}))
 
         inputs = {"rdm": self.rdm, "sites": list(sites)}
-        code = ("comparisons.rdms", __name__)
         return planner.add(
-            f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",), code=code
+            f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",), code=(__name__,)
         )
 
     def _add_recordings(self, planner: Planner) -> str:
@@ -97,7 +96,7 @@ class RSAComparison(ComparisonSpec):
             "stimuli": config.stimuli.fingerprint(),
             "rdm": self.rdm,
         }
-        code = ("bridge.recordings", "bridge.data", "bridge.stimuli", "bridge.filters", "comparisons.rdms", __name__)
+        code = (__name__, "bridge.recordings", "bridge.stimuli")
         return planner.add("recordings", "regions", inputs, build, libraries=("numpy",), code=code)
 
     def _add_evaluation(
@@ -175,9 +174,8 @@ class RSAComparison(ComparisonSpec):
             "sites": [list(sites) for sites in chosen],
             "references": [fingerprint(reference) for reference in self.references],
         }
-        code = ("comparisons.rsa", "comparisons.bootstrap", "comparisons.references", "bridge.data", __name__)
         return planner.add(
-            name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=code
+            name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=(__name__,)
         )
 
 

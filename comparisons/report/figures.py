@@ -1,8 +1,7 @@
-"""The pictures of a run: similarity by depth, and each block's write against the stream it leaves behind.
+"""The pictures of a run as files (PNG and SVG) and as drawings for the page.
 
-Drawn with matplotlib's object interface and no state of pyplot. The same drawing serves the files (PNG and SVG) and the
-page (one SVG a panel, whose colours are the page's own so that they follow light and dark). Equal results give equal
-bytes: ids are salted, and neither dates nor versions are written.
+The same drawing serves both: the page has one SVG a panel, whose colours are the page's own so that they follow light
+and dark. Equal results give equal bytes: ids are salted, and neither dates nor versions are written.
 """
 
 from __future__ import annotations
@@ -10,231 +9,144 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.store import write_atomically
+from comparisons.report import drawing
 from comparisons.report import panels as select
-from comparisons.report.panels import Panel
-from comparisons.results import Result, RunResults
+from comparisons.report.drawing import ALERT, INK, MUTED, PAGE_COLOURS, Draw, Style
+from comparisons.report.panels import Panel, Row
+from comparisons.results import RunResults
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe & Ito's colour-blind safe palette without its yellow, too faint on white; vermilion is kept for SIMULATED.
-COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#8c564b")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DASHES: dict[str, tuple[float, ...]] = {"trained": (), "untrained": (4.5, 1.8), "control": (5.0, 1.4, 1.0, 1.4)}
-INK, MUTED, FAINT, ALERT = "#1f2328", "#5b6168", "#d0d3d7", "#d55e00"
-
-PAGE_COLOURS = {
-    **{colour: f"var(--series-{index})" for index, colour in enumerate(COLOURS)},
-    INK: "var(--ink)", MUTED: "var(--muted)", FAINT: "var(--rule)", ALERT: "var(--alert)", "#ffffff": "var(--paper)",
-}  # fmt: skip
-"""Colours of the drawing and the page's variables that take their place in it."""
-
-FEW = 4  # networks, or reference lines, up to which a panel shows all that is known of each
-WIDTH, HEIGHT = 3.9, 2.9  # inches of one panel
-MARGIN = 0.95  # inches right of the axes, for labels that name bands and reference lines
+DPI = 160
+ROW_LABEL = 0.3  # inches above a row of panels, for the name of its recordings
 
 
 @dataclass(frozen=True)
-class Style:
-    """How one model is drawn: told apart by colour, marker and dash, each sufficient alone for a few models."""
+class Frame:
+    """Size of a panel and the margins around its axes, in inches."""
 
-    model: str
-    role: str
-    colour: str
-    marker: str
-    dash: tuple[float, ...]
+    width: float
+    height: float
+    left: float
+    right: float
+    bottom: float = 0.52
+    top: float = 0.38
 
-
-def styles(results: Sequence[Result]) -> list[Style]:
-    """One style a network, in the order of the legend, the same in every panel of a run."""
-    return [
-        Style(model, role, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[role])
-        for i, (model, role) in enumerate(select.models(results))
-    ]
+    @property
+    def labelled(self) -> bool:
+        """Whether there is room to the right for the names of bands and lines."""
+        return self.right > 0.5
 
 
-def prominent(drawn: Sequence[Style]) -> list[Style]:
-    """The networks whose intervals and writes are drawn: all if they are few, else the trained ones.
+WIDE = Frame(3.9, 2.9, 0.62, 0.95)
+CELL = Frame(2.55, 2.3, 0.48, 0.12)
+LABELLED_CELL = Frame(3.4, 2.3, 0.48, 0.95)
 
-    Five untrained seeds with their bands would hide what they are there to be compared with.
+
+@dataclass(frozen=True)
+class Plate:
+    """One figure: its panels in rows, how each is drawn, and the range they share."""
+
+    name: str
+    draw: Draw
+    rows: list[Row]
+    drawn: list[Style]
+    limits: tuple[float, float]
+
+    @property
+    def grid(self) -> bool:
+        """Whether a row stands for recordings and a column for a region."""
+        return len(self.rows) > 1
+
+    @property
+    def panels(self) -> list[Panel]:
+        """All panels, row by row."""
+        return [panel for row in self.rows for panel in row.panels]
+
+    @property
+    def references(self) -> list[str]:
+        """Names of the reference representations that are drawn in any of the panels."""
+        if self.draw is not drawing.draw_by_depth:
+            return []
+        drawn = [r.model for p in self.panels for r in select.references(p.results)[: drawing.FEW]]
+        return list(dict.fromkeys(drawn))
+
+    @property
+    def frame(self) -> Frame:
+        """The frame of every panel: in a grid, lines get names only where there is more than one to tell apart."""
+        if not self.grid:
+            return WIDE
+        return LABELLED_CELL if len(self.references) > 1 else CELL
+
+
+def plates(shown: Sequence[Panel], drawn: Sequence[Style]) -> list[Plate]:
+    """The figures of one comparison and measure: similarity by depth, and the writes where writes were compared."""
+    rows, styles = select.arrange(shown), list(drawn)
+    found = [Plate("by_depth", drawing.draw_by_depth, rows, styles, drawing.depth_limits(shown))]
+    if drawing.has_writes(shown, drawn):
+        found.append(Plate("writes", drawing.draw_writes, rows, styles, drawing.write_limits(shown, drawn)))
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ panels in frames
+
+
+def _panel(
+    figure: Figure, plate: Plate, panel: Panel, title: str, corner: tuple[float, float], *, first: bool, marked: bool
+) -> None:
+    """Draw one panel of the plate with its lower left corner at `corner` (inches).
+
+    Only the `first` of a row of a grid names the axis that the row shares. `marked` adds a faint SIMULATED across the
+    axes to the stamp beside the title, for files, which can be shown without the words around them.
     """
-    return [style for style in drawn if len(drawn) <= FEW or style.role == "trained"]
-
-
-# ------------------------------------------------------------------------------------------------ drawing a panel
-
-Draw = Callable[["Axes", Panel, Sequence[Style], tuple[float, float]], None]
-
-
-def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tuple[float, float]) -> None:
-    """Similarity along the stream: lines at the stem and each resid_post, open markers at the writes."""
-    labels: list[tuple[float, str, str]] = []
-    axes.set_xlim(-0.04, 1.04)
-    axes.set_ylim(*limits)
-    axes.axhline(0, color=FAINT, linewidth=0.8, zorder=1)
-    if panel.ceiling is not None:
-        low, high = panel.ceiling
-        axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0, zorder=0.5)
-        labels.append(((low + high) / 2, "noise ceiling", MUTED))
-    for reference in select.references(panel.results)[:FEW]:
-        axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
-        labels.append((reference.estimate, _short(reference.model), INK))
-    foremost = prominent(shown)
-    for style in shown:
-        line = select.along_stream(panel.results, style.model, style.role)
-        depths = [float(r.depth or 0.0) for r in line]
-        bounds = [_interval(r) for r in line]
-        if style in foremost:
-            axes.fill_between(
-                depths, [b[0] for b in bounds], [b[1] for b in bounds],
-                color=style.colour, alpha=0.15, linewidth=0, zorder=2,
-            )  # fmt: skip
-            if len(line) == 1 and math.isfinite(bounds[0][0]):  # a band over one depth has no area
-                axes.vlines(depths, *bounds[0], color=style.colour, linewidth=1.0, zorder=2)
-        axes.plot(
-            depths, [r.estimate for r in line], color=style.colour, marker=style.marker, markersize=4.2,
-            linewidth=1.5, dashes=style.dash or (None, None), markeredgewidth=0, zorder=3,
-        )  # fmt: skip
-        added = select.writes(panel.results, style.model, style.role) if style in foremost else []
-        axes.plot(
-            [float(r.depth or 0.0) for r in added], [r.estimate for r in added], linestyle="none", color=style.colour,
-            marker=style.marker, markersize=3.6, markerfacecolor="none", markeredgewidth=0.8, zorder=3.5,
-        )  # fmt: skip
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["stem", "0.25", "0.5", "0.75", "end"])
-    axes.set_xlabel("Depth (share of blocks)")
-    axes.set_ylabel(select.measure_label(panel.measure), parse_math=False)
-    _label_right(axes, labels)
-
-
-def draw_writes(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tuple[float, float]) -> None:
-    """Each block's write (vertical) against the stream it leaves behind (horizontal); larger markers lie deeper."""
-    axes.set_xlim(*limits)
-    axes.set_ylim(*limits)
-    axes.plot(limits, limits, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1)
-    for style in prominent(shown):
-        pairs = select.write_pairs(panel.results, style.model, style.role)
-        x, y = [stream.estimate for stream, _ in pairs], [write.estimate for _, write in pairs]
-        axes.plot(x, y, color=style.colour, linewidth=0.8, alpha=0.6, dashes=style.dash or (None, None), zorder=2)
-        sizes = [12 + 34 * float(stream.depth or 0.0) for stream, _ in pairs]
-        # Untrained networks and controls stay open, so that the two are told apart without colour too.
-        face = style.colour if style.role == "trained" else "none"
-        axes.scatter(
-            x, y, s=sizes, marker=style.marker, facecolors=face, edgecolors=style.colour, linewidths=0.9, zorder=3
+    frame = plate.frame
+    width, height = figure.get_size_inches()
+    axes = figure.add_axes(
+        (
+            (corner[0] + frame.left) / width,
+            (corner[1] + frame.bottom) / height,
+            (frame.width - frame.left - frame.right) / width,
+            (frame.height - frame.bottom - frame.top) / height,
         )
-    label = select.measure_label(panel.measure)
-    axes.set_xlabel(f"Stream after the block ({label})", parse_math=False)
-    axes.set_ylabel(f"What it wrote ({label})", parse_math=False)
-    axes.locator_params(nbins=5)
-    _label_right(axes, [(limits[1], "equal", MUTED)])
-
-
-def _interval(result: Result) -> tuple[float, float]:
-    """The interval, or two NaN, which leave a gap in the band."""
-    return result.interval or (math.nan, math.nan)
-
-
-def _short(label: str, length: int = 15) -> str:
-    return label if len(label) <= length else label[: length - 1] + "…"
-
-
-def spread(heights: Sequence[float], gap: float, bottom: float, top: float) -> list[float]:
-    """The heights moved apart to at least `gap`, in the same order and within the bounds, as little as possible.
-
-    Least squares: what is left of the i-th height after taking i gaps away must not fall, an isotonic regression.
-    Where the bounds have no room for all, the gap shrinks.
-    """
-    import numpy as np
-    from scipy.optimize import isotonic_regression
-
-    if not heights:
-        return []
-    given = np.asarray(heights, dtype=float)
-    order = np.argsort(given, kind="stable")
-    steps = min(gap, (top - bottom) / max(len(given) - 1, 1)) * np.arange(len(given))
-    placed = np.empty_like(given)
-    placed[order] = np.clip(isotonic_regression(given[order] - steps).x, bottom, top - steps[-1]) + steps
-    return [float(height) for height in placed]
-
-
-def _label_right(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
-    """Names to the right of the axes at their heights, moved apart where they would touch, each with a lead to it."""
-    bottom, top = axes.get_ylim()
-    gap = 0.062 * (top - bottom)
-    heights = spread([height for height, _, _ in labels], gap, bottom, top)
-    for height, (value, text, colour) in zip(heights, labels, strict=True):
-        if abs(height - value) > 0.2 * gap:
-            axes.plot(
-                [1.005, 1.035], [value, height], color=colour, linewidth=0.5, clip_on=False,
-                transform=axes.get_yaxis_transform(),
-            )  # fmt: skip
-        axes.annotate(
-            text, (1.035, height), xycoords=("axes fraction", "data"), xytext=(2.5, 0), textcoords="offset points",
-            va="center", ha="left", fontsize=7.5, color=colour, annotation_clip=False, parse_math=False,
-        )  # fmt: skip
-
-
-def _finish(axes: Axes, title: str, simulated: bool) -> None:
-    """Title, frame and, where it belongs, the stamp."""
-    axes.set_title(title, loc="left", fontsize=10, fontweight="bold", pad=8, parse_math=False)
+    )
+    axes.set_facecolor("none")
+    labels = plate.draw(axes, panel, plate.drawn, plate.limits)
+    if frame.labelled:
+        drawing.label_right(axes, labels)
+    if plate.grid and not first:
+        axes.set_ylabel("")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    if simulated:
-        axes.set_title("SIMULATED", loc="right", fontsize=8, fontweight="bold", color=ALERT, pad=8)
+    title = drawing.short(title, 12 if frame is CELL else 34)
+    size = 10 if len(title) < 22 else 8.5
+    axes.set_title(title, loc="left", fontsize=size, fontweight="bold", pad=8, parse_math=False)
+    if panel.simulated:
+        _stamp(axes, frame, marked)
+
+
+def _stamp(axes: Axes, frame: Frame, marked: bool) -> None:
+    """SIMULATED beside the title, in the right margin where there is one; across the axes too if `marked`."""
+    place, align = ((1.035, 1.0), "left") if frame.labelled else ((1.0, 1.0), "right")
+    axes.annotate(
+        "SIMULATED", place, xycoords="axes fraction", xytext=(2.5 if frame.labelled else 0, 8),
+        textcoords="offset points", ha=align, va="baseline", fontsize=6.5, fontweight="bold", color=ALERT,
+        annotation_clip=False,
+    )  # fmt: skip
+    if marked:
         axes.text(
-            0.5, 0.5, "SIMULATED", transform=axes.transAxes, rotation=24, ha="center", va="center", fontsize=22,
-            fontweight="bold", color=ALERT, alpha=0.13, zorder=0.6,
+            0.5, 0.5, "SIMULATED", transform=axes.transAxes, rotation=24, ha="center", va="center",
+            fontsize=22 if frame is WIDE else 17, fontweight="bold", color=ALERT, alpha=0.08, zorder=0.6,
         )  # fmt: skip
-
-
-# ---------------------------------------------------------------------------------------------- limits and frames
-
-
-def depth_limits(shown: Sequence[Panel]) -> tuple[float, float]:
-    """One vertical range for all panels of a figure, with zero, everything drawn and a little room."""
-    heights = [0.0]
-    for panel in shown:
-        heights += panel.ceiling or ()
-        heights += [reference.estimate for reference in select.references(panel.results)[:FEW]]
-        for model, role in select.models(panel.results):
-            heights += [r.estimate for r in select.writes(panel.results, model, role)]
-            for r in select.along_stream(panel.results, model, role):
-                heights += [r.estimate, *(r.interval or ())]
-    return _padded(heights)
-
-
-def write_limits(shown: Sequence[Panel], drawn: Sequence[Style]) -> tuple[float, float]:
-    """One range for both axes of every panel of a write figure."""
-    return _padded(
-        [
-            value.estimate
-            for panel in shown
-            for style in prominent(drawn)
-            for pair in select.write_pairs(panel.results, style.model, style.role)
-            for value in pair
-        ]
-    )
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    finite = [value for value in values if math.isfinite(value)] or [0.0]
-    low, high = min(finite), max(finite)
-    room = 0.06 * (high - low) or 0.05
-    return low - room, high + room
-
-
-def has_writes(shown: Sequence[Panel], drawn: Sequence[Style]) -> bool:
-    """Whether any block's write was compared together with its resid_post."""
-    return any(
-        select.write_pairs(panel.results, style.model, style.role) for panel in shown for style in prominent(drawn)
-    )
 
 
 @contextmanager
@@ -258,37 +170,23 @@ def _settings() -> Iterator[None]:
 def _bytes(figure: Figure, form: str) -> bytes:
     buffer = io.BytesIO()
     none = {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format=form, dpi=200, metadata=none)
+    figure.savefig(buffer, format=form, dpi=DPI, metadata=none)
     return buffer.getvalue()
-
-
-def _place(figure: Figure, column: int, rows_below: int) -> Axes:
-    """Axes of one panel in a grid of panels of fixed size that stands at the figure's lower left."""
-    width, height = figure.get_size_inches()
-    left, bottom = 0.62 + column * WIDTH, 0.52 + rows_below * HEIGHT
-    return figure.add_axes(
-        (left / width, bottom / height, (WIDTH - 0.62 - MARGIN) / width, (HEIGHT - 0.52 - 0.38) / height)
-    )
 
 
 # --------------------------------------------------------------------------------------------------- for the page
 
 
-def panel_svg(
-    draw: Draw, panel: Panel, title: str, shown: Sequence[Style], limits: tuple[float, float], prefix: str
-) -> str:
+def panel_svg(plate: Plate, panel: Panel, title: str, prefix: str, *, first: bool = True) -> str:
     """One panel as an `<svg>` element for the page: transparent, in the page's colours, its ids after `prefix`.
 
-    Text in it is escaped by matplotlib's SVG writer. `draw` is `draw_by_depth` or `draw_writes`.
+    Text in it is escaped by matplotlib's SVG writer. `first`: whether it opens its row.
     """
     from matplotlib.figure import Figure
 
     with _settings():
-        figure = Figure(figsize=(WIDTH, HEIGHT), facecolor="none")
-        axes = _place(figure, 0, 0)
-        axes.set_facecolor("none")
-        draw(axes, panel, shown, limits)
-        _finish(axes, title, panel.simulated)
+        figure = Figure(figsize=(plate.frame.width, plate.frame.height), facecolor="none")
+        _panel(figure, plate, panel, title, (0.0, 0.0), first=first, marked=False)
         svg = _bytes(figure, "svg").decode()
     return _for_page(svg, prefix)
 
@@ -332,57 +230,84 @@ def save_figures(results: RunResults, folder: Path) -> list[Path]:
     For each comparison and measure: `rsa_spearman_by_depth`, and `rsa_spearman_writes` where writes were compared.
     Raises StorageError when the folder cannot be written.
     """
-    drawn = styles(results.results)
+    drawn = drawing.styles(results.results)
     written: list[Path] = []
     for (comparison, measure), shown in select.panels(results.results).items():
-        figures: list[tuple[str, Draw, tuple[float, float]]] = [("by_depth", draw_by_depth, depth_limits(shown))]
-        if has_writes(shown, drawn):
-            figures.append(("writes", draw_writes, write_limits(shown, drawn)))
-        for name, draw, limits in figures:
-            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{comparison}_{measure}_{name}").lstrip("-.")
-            for form, data in _file_bytes(draw, shown, drawn, limits).items():
+        for plate in plates(shown, drawn):
+            stem = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{comparison}_{measure}_{plate.name}").lstrip("-.")
+            for form, data in _file_bytes(plate).items():
                 path = folder / f"{stem}.{form}"
                 write_atomically(path, data)
                 written.append(path)
     return written
 
 
-def _file_bytes(draw: Draw, shown: Sequence[Panel], drawn: Sequence[Style], limits: Any) -> dict[str, bytes]:
+def _file_rows(plate: Plate) -> list[Row]:
+    """The rows of a file: those of the grid, or all panels broken into rows of two or three."""
+    if plate.grid:
+        return plate.rows
+    cells = plate.rows[0].cells
+    columns = len(cells) if len(cells) <= 3 else 2 if len(cells) == 4 else 3
+    return [Row("", cells[start : start + columns]) for start in range(0, len(cells), columns)]
+
+
+def _file_bytes(plate: Plate) -> dict[str, bytes]:
     """A figure with all panels and a legend, as the bytes of its files by form."""
     from matplotlib.figure import Figure
-    from matplotlib.lines import Line2D
 
-    columns = len(shown) if len(shown) <= 3 else 2 if len(shown) == 4 else 3
-    rows = math.ceil(len(shown) / columns)
-    labels = [f"{style.model} ({style.role})" for style in drawn]
-    marked = draw is draw_by_depth and has_writes(shown, drawn)
-    if marked:
-        labels.append("open: what a block wrote")
-    # Room for one entry, in inches: its sample and its longest label (about 0.062 a letter of 8 points).
-    per_row = max(1, int((columns * WIDTH - 0.4) / (0.75 + 0.062 * max(map(len, labels), default=0))))
-    head = 0.2 + 0.18 * math.ceil(len(labels) / per_row)
+    rows, frame = _file_rows(plate), plate.frame
+    width = len(rows[0].cells) * frame.width
+    step = frame.height + (ROW_LABEL if plate.grid else 0.0)
     with _settings():
-        figure = Figure(figsize=(columns * WIDTH, rows * HEIGHT + head), facecolor="#ffffff")
-        for index, (panel, title) in enumerate(zip(shown, select.panel_titles(shown), strict=True)):
-            axes = _place(figure, index % columns, rows - 1 - index // columns)
-            draw(axes, panel, drawn, limits)
-            _finish(axes, title, panel.simulated)
-        handles = [
-            Line2D(
-                [], [], color=s.colour, marker=s.marker, markersize=4.5, dashes=s.dash or (None, None), linewidth=1.5
-            )
-            for s in drawn
-        ]
-        if marked:
-            handles.append(
-                Line2D([], [], color=MUTED, marker="o", markersize=4, linestyle="none", markerfacecolor="none")
-            )
+        entries = _key(plate)
+        # Room for one entry, in inches: its sample and its longest label (about 0.062 a letter of 8 points).
+        longest = max((len(label) for label, _ in entries), default=0)
+        per_row = min(max(1, int((width - 0.4) / (0.75 + 0.062 * longest))), max(len(entries), 1))
+        head = 0.2 + 0.18 * math.ceil(len(entries) / per_row)
+        height = len(rows) * step + head
+        figure = Figure(figsize=(width, height), facecolor="#ffffff")
+        for index, row in enumerate(rows):
+            bottom = (len(rows) - 1 - index) * step
+            if row.label:
+                figure.text(
+                    0.1 / width, (bottom + frame.height + 0.08) / height, row.label, fontsize=10.5, fontweight="bold",
+                    parse_math=False,
+                )  # fmt: skip
+            for column, cell in enumerate(row.cells):
+                if cell:
+                    first = not any(row.cells[:column])
+                    _panel(figure, plate, *cell, (column * frame.width, bottom), first=first, marked=True)
         # A legend leaves out labels that begin with an underscore; a zero-width space keeps such a model in.
-        labels = [f"\u200b{label}" if label.startswith("_") else label for label in labels]
         legend = figure.legend(
-            handles, labels, loc="upper left", ncols=min(per_row, max(len(labels), 1)), frameon=False,
-            bbox_to_anchor=(0.4 / (columns * WIDTH), 1.0), handlelength=3.2, fontsize=8,
+            [artist for _, artist in entries],
+            [f"\u200b{label}" if label.startswith("_") else label for label, _ in entries],
+            loc="upper left", ncols=per_row, frameon=False, bbox_to_anchor=((0.1 if plate.grid else 0.4) / width, 1.0),
+            handlelength=3.2, fontsize=8,
         )  # fmt: skip
         for text in legend.get_texts():
             text.set_parse_math(False)
         return {form: _bytes(figure, form) for form in ("png", "svg")}
+
+
+def _key(plate: Plate) -> list[tuple[str, Artist]]:
+    """(label, sample) of a file's legend: the networks, and what has no name beside its panel."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    lines: list[tuple[str, dict[str, Any]]] = [
+        (f"{s.model} ({s.role})", {"color": s.colour, "marker": s.marker, "markersize": 4.5, "linewidth": 1.5,
+                                   "dashes": s.dash or (None, None)})
+        for s in plate.drawn
+    ]  # fmt: skip
+    by_depth = plate.draw is drawing.draw_by_depth
+    if by_depth and drawing.has_writes(plate.panels, plate.drawn):
+        lines.append(
+            ("open: what a block wrote",
+             {"color": MUTED, "marker": "o", "markersize": 4, "linestyle": "none", "markerfacecolor": "none"})
+        )  # fmt: skip
+    unnamed = [] if plate.frame.labelled else plate.references if by_depth else ["equal"]
+    lines += [(name, {"color": MUTED, "linewidth": 0.9, "dashes": (2, 2)}) for name in unnamed]
+    entries: list[tuple[str, Artist]] = [(label, Line2D([], [], **how)) for label, how in lines]
+    if by_depth and not plate.frame.labelled and any(panel.ceiling for panel in plate.panels):
+        entries.append(("noise ceiling", Patch(color=MUTED, alpha=0.18, linewidth=0)))
+    return entries

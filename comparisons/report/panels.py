@@ -87,6 +87,42 @@ def panel_titles(shown: Sequence[Panel]) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
+class Row:
+    """Panels that stand side by side, with their titles; `label` is empty where the titles say it all."""
+
+    label: str
+    cells: tuple[tuple[Panel, str] | None, ...]
+    """None where these recordings lack the region of the column."""
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The panels of the row."""
+        return [cell[0] for cell in self.cells if cell]
+
+
+def arrange(shown: Sequence[Panel]) -> list[Row]:
+    """How the panels of one figure are laid out.
+
+    Where two recordings share two or more regions: a row a recordings and a column a region, in ventral order, so that
+    recordings are compared down a column. Otherwise one row of all panels, to be broken wherever it suits.
+    """
+    regions = {name: {p.region for p in shown if p.recordings == name} for name in _recordings(shown)}
+    if not any(len(a & b) > 1 for a, b in combinations(regions.values(), 2)):
+        return [Row("", tuple(zip(shown, panel_titles(shown), strict=True)))]
+    columns = sorted(dict.fromkeys(panel.region for panel in shown), key=region_rank)
+    at = {(panel.recordings, panel.region): panel for panel in shown}
+    return [
+        Row(name, tuple((at[name, region], region) if region in regions[name] else None for region in columns))
+        for name in regions
+    ]
+
+
+def _recordings(shown: Sequence[Panel]) -> list[str]:
+    """The recordings in the order of the results."""
+    return list(dict.fromkeys(panel.recordings for panel in shown))
+
+
 def models(results: Iterable[Result]) -> list[tuple[str, str]]:
     """(model, role) of every network, trained first, references left out; otherwise in order of appearance."""
     seen = dict.fromkeys((r.model, r.role) for r in results if r.role != "reference")

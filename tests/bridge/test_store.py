@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import StorageError
-from bridge.store import Store, digest, source_hash, write_atomically
+from bridge.store import Store, digest, write_atomically
 
 
 def test_a_digest_depends_on_content_and_not_on_order() -> None:
@@ -94,17 +94,3 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pyte
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_source_hash_changes_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "somepackage"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    (package / "part.py").write_text("x = 1")
-    monkeypatch.syspath_prepend(tmp_path)
-    source_hash.cache_clear()
-    before = source_hash("somepackage"), source_hash("somepackage.part")
-    (package / "part.py").write_text("x = 2")
-    source_hash.cache_clear()
-    assert source_hash("somepackage") != before[0]
-    assert source_hash("somepackage.part") != before[1]

@@ -194,7 +194,12 @@ stimuli: {kind: folder, name: noise, path: IMAGES}
 models:
   - {kind: cifar-resnet, name: net, untrained: true, depth: 110}
 recordings:
-  - {kind: simulated, neuroids: {V1: 6, IT: 6}, lambdas: [0.5, 0.3], reps: 4, simple_dimensions: 4, complex_dimensions: 2}
+  - kind: simulated
+    neuroids: {V1: 6, IT: 6}
+    lambdas: [0.5, 0.3]
+    reps: 4
+    simple_dimensions: 4
+    complex_dimensions: 2
 capture: {batch_size: 4, workers: 0}
 comparisons:
   - {kind: rsa, sites: ["blocks.*.hook_resid_post"], measures: [corr], draws: 50}

@@ -230,6 +230,16 @@ def test_the_result_does_not_depend_on_the_chunks_of_draws_or_pairs(monkeypatch:
         np.testing.assert_allclose(small.resampled.evaluations, expected.resampled.evaluations, rtol=0, atol=1e-13)
 
 
+def test_long_rdms_take_another_route_to_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
+    import comparisons.linear_scores as linear
+
+    models, region = correlated(21, 2, models=1)
+    whole = evaluate(models, region, measure="corr", draws=20)
+    monkeypatch.setattr(linear, "_MANY_STIMULI", 4)
+    other = evaluate(models, region, measure="corr", draws=20)
+    np.testing.assert_allclose(other.resampled.evaluations, whole.resampled.evaluations, rtol=0, atol=1e-13)
+
+
 def test_on_draw_is_called_once_a_draw() -> None:
     calls: list[int] = []
     for measure in ("spearman", "corr"):
