@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from typing_extensions import override
+
 from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
 from bridge.streams import BlockMap
 
@@ -36,6 +38,7 @@ class DemoNetwork(ModelSpec):
     network: Literal["residual", "plain", "residual-narrow", "residual-wide", "vit"] = "residual"
     """Pre-activation ResNet, its plain twin without skips, a narrower and a wider one, or a small transformer."""
 
+    @override
     def fingerprint(self) -> dict[str, Any]:
         from bridge.models.checkpoints import weights_fingerprint
 
@@ -44,6 +47,7 @@ class DemoNetwork(ModelSpec):
     def _checkpoint(self) -> Path | None:
         return WEIGHTS / f"{self.network}.safetensors" if not self.untrained else None
 
+    @override
     def build(self) -> Backbone:
         from bridge.models.checkpoints import load_weights
         from bridge.models.networks.demo import BLOCKS_A_STAGE

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.store import write_atomically
-from comparisons.report import figures as draw
-from comparisons.report import methods, summary
+from comparisons.report import drawing, figures, methods, summary
 from comparisons.report import panels as select
 from comparisons.results import Result, RunResults
 
@@ -92,37 +91,32 @@ def render(results: RunResults) -> str:
 
 @dataclass(frozen=True)
 class Picture:
-    """One figure of the page: a heading, a legend, a caption and one drawing a panel with its description in words."""
+    """One figure of the page: a heading, a legend, a caption, and in rows one drawing a panel with its description."""
 
     identity: str
     heading: str
     caption: str
-    legend: list[tuple[draw.Style, Any]]
-    panels: list[tuple[Any, str]]
+    legend: list[tuple[drawing.Style, Any]]
+    rows: list[tuple[str, list[tuple[Any, str] | None]]]
+    """The label of each row (empty where titles say it all) and its panels; None stands where one is missing."""
+    cell: str
+    """Smallest width of a panel of a grid."""
 
 
 def pictures(results: RunResults) -> list[Picture]:
     """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
-    drawn = draw.styles(results.results)
+    styles = drawing.styles(results.results)
     found: list[Picture] = []
     for (_, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
-        words = [_in_words(panel, title) for panel, title in _titled(shown)]
-        heading = f"Similarity by depth: {label}"
-        limits = draw.depth_limits(shown)
-        caption = _depth_caption(shown, drawn)
-        found.append(_picture(len(found), heading, caption, draw.draw_by_depth, shown, words, drawn, limits))
-        if draw.has_writes(shown, drawn):
-            words = [
-                f"{title}: {label} of each block's write against that of the stream after the block."
-                for _, title in _titled(shown)
-            ]
-            heading = f"The write against the stream: {label}"
-            limits = draw.write_limits(shown, drawn)
-            caption = WRITE_CAPTION
-            if len(draw.prominent(drawn)) < len(drawn):
-                caption += " Of so many networks, only the trained ones are drawn."
-            found.append(_picture(len(found), heading, caption, draw.draw_writes, shown, words, drawn, limits))
+        for plate in figures.plates(shown, styles):
+            if plate.draw is drawing.draw_by_depth:
+                heading, caption = f"Similarity by depth: {label}", _depth_caption(plate, styles)
+            else:
+                heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
+                if len(drawing.prominent(styles)) < len(styles):
+                    caption += " Of so many networks, only the trained ones are drawn."
+            found.append(_picture(len(found), heading, caption, plate))
     return found
 
 
@@ -133,28 +127,31 @@ WRITE_CAPTION = (
 )
 
 
-def _titled(shown: Sequence[select.Panel]) -> list[tuple[select.Panel, str]]:
-    return list(zip(shown, select.panel_titles(shown), strict=True))
-
-
-def _picture(
-    index: int,
-    heading: str,
-    caption: str,
-    how: draw.Draw,
-    shown: Sequence[select.Panel],
-    words: Sequence[str],
-    drawn: Sequence[draw.Style],
-    limits: tuple[float, float],
-) -> Picture:
+def _picture(index: int, heading: str, caption: str, plate: figures.Plate) -> Picture:
     from markupsafe import Markup
 
-    svgs = [draw.panel_svg(how, p, t, drawn, limits, f"f{index}p{i}") for i, (p, t) in enumerate(_titled(shown))]
-    swatches = [(style, Markup(draw.swatch_svg(style, f"f{index}s{i}"))) for i, style in enumerate(drawn)]
-    return Picture(f"figure-{index}", heading, caption, swatches, list(zip(map(Markup, svgs), words, strict=True)))
+    full = dict(zip(plate.panels, select.panel_titles(plate.panels), strict=True))
+    rows: list[tuple[str, list[tuple[Any, str] | None]]] = []
+    for number, row in enumerate(plate.rows):
+        cells: list[tuple[Any, str] | None] = []
+        for column, cell in enumerate(row.cells):
+            if cell is None:
+                cells.append(None)
+                continue
+            panel, title = cell
+            first = not any(cells)
+            svg = figures.panel_svg(plate, panel, title, f"f{index}p{number}-{column}", first=first)
+            cells.append((Markup(svg), _in_words(plate, panel, full[panel])))
+        rows.append((row.label, cells))
+    swatches = [
+        (style, Markup(figures.swatch_svg(style, f"f{index}s{number}"))) for number, style in enumerate(plate.drawn)
+    ]
+    # 0.045 of an inch in a drawing is kept at 1 px or more, so that its letters stay legible.
+    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem")
 
 
-def _depth_caption(shown: Sequence[select.Panel], drawn: Sequence[draw.Style]) -> str:
+def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str:
+    shown = plate.panels
     results = [result for panel in shown for result in panel.results]
     kinds = {select.kind(result) for result in results}
     parts = ["Lines follow the stream from the stem through every block."]
@@ -165,18 +162,19 @@ def _depth_caption(shown: Sequence[select.Panel], drawn: Sequence[draw.Style]) -
         if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
         else "No intervals were computed."
     )
-    if len(draw.prominent(drawn)) < len(drawn):
+    if len(drawing.prominent(styles)) < len(styles):
         parts.append("Of so many networks, intervals and writes are drawn for trained ones only; the table has all.")
-    without = [title for panel, title in _titled(shown) if panel.ceiling is None]
+    without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
     if len(without) < len(shown):
         parts.append("Grey: noise ceiling.")
     if without:
         parts.append(f"No noise ceiling for {summary.listed(without)}.")
     most = max((len(select.references(panel.results)) for panel in shown), default=0)
     if most:
-        parts.append("Dashed: reference representations.")
-    if most > draw.FEW:
-        parts.append(f"Of {most} references the {draw.FEW} most similar are drawn; the table has all.")
+        one = None if plate.frame.labelled else plate.references[0]
+        parts.append(f"Dashed: the reference {one}." if one else "Dashed: reference representations.")
+    if most > drawing.FEW:
+        parts.append(f"Of {most} references the {drawing.FEW} most similar are drawn; the table has all.")
     other = [r for r in results if r.role != "reference" and (r.depth is None or select.kind(r) not in _DRAWN)]
     if other:
         parts.append(f"{_count(other)} of other sites: in the table only.")
@@ -193,8 +191,12 @@ def _count(results: Sequence[Result]) -> str:
     return f"{len(results)} result{'' if len(results) == 1 else 's'}"
 
 
-def _in_words(panel: select.Panel, title: str) -> str:
-    """A panel for those who do not see it."""
+def _in_words(plate: figures.Plate, panel: select.Panel, title: str) -> str:
+    """A panel for those who do not see it; `title` names its recordings where the region alone would not do."""
+    simulated = "SIMULATED. " if panel.simulated else ""
+    label = select.measure_label(panel.measure)
+    if plate.draw is not drawing.draw_by_depth:
+        return f"{simulated}{title}: {label} of each block's write against that of the stream after the block."
     parts = []
     for best in summary.best_sites([panel]):
         depth = "" if best.result.depth is None else f" at depth {summary.number(best.result.depth, 2)}"
@@ -202,8 +204,7 @@ def _in_words(panel: select.Panel, title: str) -> str:
             f"{best.result.model} ({best.result.role}) is highest{depth}, {summary.number(best.result.estimate)}"
         )
     ceiling = f"; noise ceiling {summary.span(panel.ceiling)}" if panel.ceiling else ""
-    simulated = "SIMULATED. " if panel.simulated else ""
-    return f"{simulated}{title}, {select.measure_label(panel.measure)}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
+    return f"{simulated}{title}, {label}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
 
 
 # --------------------------------------------------------------------------------------------------------- table

@@ -1,6 +1,6 @@
 """What goes into one panel of a figure: the results of one region by one measure, ordered along the stream.
 
-Pure selection and ordering; drawing stands in `figures`, sentences in `summary`.
+Pure selection and ordering; drawing stands in `drawing`, sentences in `summary`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from bridge.errors import ConfigError
 from bridge.streams import split_name

@@ -9,7 +9,6 @@ import pytest
 
 from bridge import sources
 
-
 TOP = """
 from typing import TYPE_CHECKING
 from attic import direct
