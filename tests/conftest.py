@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+# Real data lie beside the checkout where they were laid out for the tests.
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+if "VENTRAL_DATA" not in os.environ and _BESIDE.is_dir():
+    os.environ["VENTRAL_DATA"] = str(_BESIDE)
+# Small arrays: more threads than one only wait for each other. Must be set before any library starts its own.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
-ROW_LABEL = 0.3  # inches above a row of panels, for the name of its recordings
+ROW_LABEL = 0.24  # inches above a row of panels, for the name of its recordings
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class Frame:
 
 
 WIDE = Frame(3.9, 2.9, 0.62, 0.95)
-CELL = Frame(2.55, 2.3, 0.48, 0.12)
-LABELLED_CELL = Frame(3.4, 2.3, 0.48, 0.95)
+CELL = Frame(2.6, 2.3, 0.53, 0.12)
+LABELLED_CELL = Frame(3.4, 2.3, 0.53, 0.95)
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _file_bytes(plate: Plate) -> dict[str, bytes]:
             bottom = (len(rows) - 1 - index) * step
             if row.label:
                 figure.text(
-                    0.1 / width, (bottom + frame.height + 0.08) / height, row.label, fontsize=10.5, fontweight="bold",
+                    0.1 / width, (bottom + frame.height + 0.04) / height, row.label, fontsize=10.5, fontweight="bold",
                     parse_math=False,
                 )  # fmt: skip
             for column, cell in enumerate(row.cells):

@@ -130,7 +130,7 @@ WRITE_CAPTION = (
 def _picture(index: int, heading: str, caption: str, plate: figures.Plate) -> Picture:
     from markupsafe import Markup
 
-    full = dict(zip(plate.panels, select.panel_titles(plate.panels), strict=True))
+    full = iter(select.panel_titles(plate.panels))
     rows: list[tuple[str, list[tuple[Any, str] | None]]] = []
     for number, row in enumerate(plate.rows):
         cells: list[tuple[Any, str] | None] = []
@@ -141,12 +141,12 @@ def _picture(index: int, heading: str, caption: str, plate: figures.Plate) -> Pi
             panel, title = cell
             first = not any(cells)
             svg = figures.panel_svg(plate, panel, title, f"f{index}p{number}-{column}", first=first)
-            cells.append((Markup(svg), _in_words(plate, panel, full[panel])))
+            cells.append((Markup(svg), _in_words(plate, panel, next(full))))
         rows.append((row.label, cells))
     swatches = [
         (style, Markup(figures.swatch_svg(style, f"f{index}s{number}"))) for number, style in enumerate(plate.drawn)
     ]
-    # 0.045 of an inch in a drawing is kept at 1 px or more, so that its letters stay legible.
+    # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
     return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem")
 
 

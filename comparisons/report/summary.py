@@ -17,6 +17,8 @@ from comparisons.results import Result, RunResults
 
 MINUS = "\N{MINUS SIGN}"
 NAMED = 2  # trained networks that get a sentence each; the table has all
+MANY = 4  # panels up to which each gets its numbers in a sentence; of more, the pattern is told and the table has them
+RIVALS = {"untrained": "untrained networks", "control": "controls"}
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -91,24 +93,39 @@ def best_sites(shown: Sequence[Panel]) -> list[Best]:
 
 
 def sentences(results: RunResults) -> list[str]:
-    """What came out, one sentence after the other."""
-    return [sentence for paragraph in paragraphs(results) for sentence in paragraph]
+    """What came out, line by line for a terminal: sentences, after a small aligned table where panels are many."""
+    figures = select.panels(results.results)
+    said = paragraphs(results)
+    shown = next(iter(figures.values()), [])
+    tops = best_sites(shown)
+    if len(shown) <= MANY or not _trained(tops):
+        return [sentence for paragraph in said for sentence in paragraph]
+    # The table says what the first two sentences say.
+    return [*_table(tops), *said[0][-2:], " ".join(said[-1])]
 
 
 def paragraphs(results: RunResults) -> list[list[str]]:
-    """What came out by the first measure of the run: a paragraph a trained network, then one on how to read it."""
+    """What came out by the first measure of the run; the last paragraph says how to read it.
+
+    Up to MANY panels: a paragraph a trained network, with the numbers of each region. More: the pattern over regions
+    of the first trained network.
+    """
     figures = select.panels(results.results)
     said: list[list[str]] = []
     remarks: list[str] = []
     if figures:
         (_, measure), shown = next(iter(figures.items()))
         tops = best_sites(shown)
-        trained = list(dict.fromkeys(b.result.model for b in tops if b.result.role == "trained"))
-        for model in trained[:NAMED]:
+        trained = _trained(tops)
+        named = trained[:NAMED] if len(shown) <= MANY else trained[:1]
+        for model in named:
             mine = [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
-            said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
-        if len(trained) > NAMED:
-            remarks.append(f"The table of best sites has {len(trained) - NAMED} more trained networks.")
+            if len(shown) <= MANY:
+                said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
+            else:
+                said.append(_pattern(mine, tops, measure))
+        if more := len(trained) - len(named):
+            remarks.append(f"The table of best sites has {more} more trained network{'s' if more > 1 else ''}.")
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
             remarks.append(
@@ -118,6 +135,122 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     if not said:
         remarks.append("This run has no results for a trained network.")
     return [*said, [*remarks, _verdicts(results)]]
+
+
+def _trained(tops: Iterable[Best]) -> list[str]:
+    """The trained networks, in order."""
+    return list(dict.fromkeys(b.result.model for b in tops if b.result.role == "trained"))
+
+
+# ------------------------------------------------------------------------------------------- the pattern of many panels
+
+
+def _of_role(tops: Iterable[Best], role: str) -> dict[tuple[str, str], Best]:
+    """(recordings, region) -> the best of all networks of a role."""
+    found: dict[tuple[str, str], Best] = {}
+    for top in tops:
+        place = (top.result.recordings, top.result.region)
+        if top.result.role == role and (place not in found or top.result.estimate > found[place].result.estimate):
+            found[place] = top
+    return found
+
+
+def _grouped(tops: Iterable[Best]) -> dict[str, list[Best]]:
+    """Best sites by recordings, in their order."""
+    found: dict[str, list[Best]] = {}
+    for top in tops:
+        found.setdefault(top.result.recordings, []).append(top)
+    return found
+
+
+def _pattern(mine: Sequence[Best], tops: Sequence[Best], measure: str) -> list[str]:
+    """One trained network over many panels: its range, that of the others, where they overlap, and the ceiling.
+
+    The last two sentences are those that do not stand in `_table`.
+    """
+    rivals = {role: found for role in RIVALS if (found := _of_role(tops, role))}
+    groups = _grouped(mine)
+    reach = [f"{_extremes(group)} for {_recordings(group)}" for group in groups.values()]
+    first = f"By {select.measure_label(measure)}, {mine[0].result.model} at its best site reaches {listed(reach)}."
+    others = []
+    for role, found in rivals.items():
+        known = [(name, [b for (r, _), b in found.items() if r == name]) for name in groups]
+        parts = [f"{_extremes(group)} for {name}" for name, group in known if group]
+        if parts:
+            others.append(f"{RIVALS[role]} at their best reach {listed(parts)}")
+    second = "; ".join(others)
+    missing = "No untrained network stands beside it in this run."
+    second = f"{second[0].upper()}{second[1:]}." if second else missing
+    return [first, second, _set_side_by_side(mine, rivals), _counted(mine)]
+
+
+def _recordings(group: Sequence[Best]) -> str:
+    """Recordings in a sentence."""
+    return f"{'simulated ' if any(b.simulated for b in group) else ''}{group[0].result.recordings}"
+
+
+def _extremes(group: Sequence[Best]) -> str:
+    """The range over regions, from the lowest estimate to the highest, each with its region."""
+    low, high = min(group, key=lambda b: b.result.estimate), max(group, key=lambda b: b.result.estimate)
+    ends = [f"{number(b.result.estimate, 2)} ({b.result.region})" for b in (low, high)]
+    return ends[0] if low.result.region == high.result.region else " to ".join(ends)
+
+
+def _set_side_by_side(mine: Sequence[Best], rivals: dict[str, dict[tuple[str, str], Best]]) -> str:
+    """In how many panels one trained network has the higher number, and in how many the intervals overlap."""
+    clauses = []
+    for role, found in rivals.items():
+        pairs = [(b, found[place]) for b in mine if (place := (b.result.recordings, b.result.region)) in found]
+        if not pairs:
+            continue
+        higher = sum(b.result.estimate > rival.result.estimate for b, rival in pairs)
+        clause = f"higher than that of {RIVALS[role]} in {_share(higher, len(pairs))}"
+        overlaps = [_overlap(b, rival) for b, rival in pairs]
+        if None not in overlaps:
+            clause += f" (95% intervals overlap in {_share(sum(map(bool, overlaps)), len(pairs))})"
+        clauses.append(clause)
+    if not clauses:
+        return "Nothing in this run shows what training or the skip connections contribute."
+    return f"Its best number is {listed(clauses)}; no difference was tested."
+
+
+def _counted(mine: Sequence[Best]) -> str:
+    """In how many panels a trained network reaches the noise ceiling, and in how many a write beats its stream."""
+    ceilings = [(b.result.estimate, b.ceiling[0]) for b in mine if b.ceiling is not None]
+    writes = [(b.write.estimate, b.result.estimate) for b in mine if b.write is not None]
+    parts = []
+    if ceilings:
+        reached = sum(estimate >= low for estimate, low in ceilings)
+        parts.append(f"It reaches the lower bound of the noise ceiling in {_share(reached, len(ceilings))}")
+    if writes:
+        beaten = sum(write > estimate for write, estimate in writes)
+        parts.append(f"a write comes closer than the stream at its best in {_share(beaten, len(writes))}")
+    text = "; ".join(parts) or "No noise ceiling could be computed"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _share(count: int, of: int) -> str:
+    return f"{'all' if count == of > 1 else 'none' if count == 0 else count} of {of} panels"
+
+
+def _table(tops: Sequence[Best]) -> list[str]:
+    """The best estimates as aligned lines: a row a recordings, a column a region, in a cell one number a role."""
+    model = _trained(tops)[0]
+    mine = [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
+    columns = {model: {(b.result.recordings, b.result.region): b for b in mine}}
+    columns |= {f"best {role}": found for role in RIVALS if (found := _of_role(tops, role))}
+    regions = list(dict.fromkeys(b.result.region for b in mine))
+    rows = [["", *regions]]
+    for name, group in _grouped(mine).items():
+        at = [[found.get((name, region)) for found in columns.values()] for region in regions]
+        cells = [" / ".join(number(b.result.estimate if b else None, 2) for b in best) for best in at]
+        rows.append([_recordings(group), *cells])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [f"{select.measure_label(mine[0].measure)} at the best site: {' / '.join(columns)}", *lines]
+
+
+# ----------------------------------------------------------------------------------------------- the numbers of few panels
 
 
 def _where(mine: Sequence[Best], measure: str) -> str:
@@ -185,18 +318,23 @@ def _untrained(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
 
 def _overlaps(pairs: Sequence[tuple[Best, Best]]) -> str:
     """Where the intervals of two best sites overlap; nothing where one is missing."""
-    overlapping = []
-    for mine, rival in pairs:
-        if mine.result.interval is None or rival.result.interval is None:
-            return ""
-        (low, high), (other_low, other_high) = mine.result.interval, rival.result.interval
-        if low <= other_high and other_low <= high:
-            overlapping.append(mine.place)
+    found = [(mine.place, _overlap(mine, rival)) for mine, rival in pairs]
+    if any(overlap is None for _, overlap in found):
+        return ""
+    overlapping = [place for place, overlap in found if overlap]
     if not overlapping:
         return "; the two 95% intervals do not overlap"
     if len(overlapping) > 2:
         return f"; the two 95% intervals overlap for {len(overlapping)} of these {len(pairs)}"
     return f"; the two 95% intervals overlap for {listed(overlapping)}"
+
+
+def _overlap(one: Best, other: Best) -> bool | None:
+    """Whether two intervals overlap; None where one is missing."""
+    if one.result.interval is None or other.result.interval is None:
+        return None
+    (low, high), (other_low, other_high) = one.result.interval, other.result.interval
+    return low <= other_high and other_low <= high
 
 
 def _range(counts: Iterable[int]) -> str:
