@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from comparisons.report import panels as select
@@ -18,6 +18,7 @@ from comparisons.results import Result, RunResults
 MINUS = "\N{MINUS SIGN}"
 NAMED = 2  # trained networks that get a sentence each; the table has all
 MANY = 4  # panels up to which each gets its numbers in a sentence; of more, the pattern is told and the table has them
+SPELLED = 3  # recordings up to which each gets its range in a sentence
 RIVALS = {"untrained": "untrained networks", "control": "controls"}
 
 
@@ -94,14 +95,13 @@ def best_sites(shown: Sequence[Panel]) -> list[Best]:
 
 def sentences(results: RunResults) -> list[str]:
     """What came out, line by line for a terminal: sentences, after a small aligned table where panels are many."""
-    figures = select.panels(results.results)
     said = paragraphs(results)
-    shown = next(iter(figures.values()), [])
+    shown = next(iter(select.panels(results.results).values()), [])
     tops = best_sites(shown)
     if len(shown) <= MANY or not _trained(tops):
         return [sentence for paragraph in said for sentence in paragraph]
-    # The table says what the first two sentences say.
-    return [*_table(tops), *said[0][-2:], " ".join(said[-1])]
+    # The table says what the sentences on ranges say.
+    return [*_table(tops), " ".join(_counts(_of(_trained(tops)[0], tops), tops)), " ".join(said[-1])]
 
 
 def paragraphs(results: RunResults) -> list[list[str]]:
@@ -119,11 +119,11 @@ def paragraphs(results: RunResults) -> list[list[str]]:
         trained = _trained(tops)
         named = trained[:NAMED] if len(shown) <= MANY else trained[:1]
         for model in named:
-            mine = [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
+            mine = _of(model, tops)
             if len(shown) <= MANY:
                 said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
             else:
-                said.append(_pattern(mine, tops, measure))
+                said.append([*_ranges(mine, tops, measure), *_counts(mine, tops)])
         if more := len(trained) - len(named):
             remarks.append(f"The table of best sites has {more} more trained network{'s' if more > 1 else ''}.")
         counts = {b.sites for b in tops if b.result.role == "trained"}
@@ -142,17 +142,27 @@ def _trained(tops: Iterable[Best]) -> list[str]:
     return list(dict.fromkeys(b.result.model for b in tops if b.result.role == "trained"))
 
 
+def _of(model: str, tops: Iterable[Best]) -> list[Best]:
+    """The best sites of one trained network."""
+    return [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
+
+
 # ------------------------------------------------------------------------------------------- the pattern of many panels
 
 
-def _of_role(tops: Iterable[Best], role: str) -> dict[tuple[str, str], Best]:
-    """(recordings, region) -> the best of all networks of a role."""
-    found: dict[tuple[str, str], Best] = {}
+def _place(top: Best) -> tuple[str, str]:
+    return top.result.recordings, top.result.region
+
+
+def _rivals(tops: Iterable[Best]) -> dict[str, dict[tuple[str, str], Best]]:
+    """For each role that a trained network is set beside: (recordings, region) -> the best of all its networks."""
+    found: dict[str, dict[tuple[str, str], Best]] = {role: {} for role in RIVALS}
     for top in tops:
-        place = (top.result.recordings, top.result.region)
-        if top.result.role == role and (place not in found or top.result.estimate > found[place].result.estimate):
-            found[place] = top
-    return found
+        if top.result.role in found:
+            mine, place = found[top.result.role], _place(top)
+            if place not in mine or top.result.estimate > mine[place].result.estimate:
+                mine[place] = top
+    return {role: places for role, places in found.items() if places}
 
 
 def _grouped(tops: Iterable[Best]) -> dict[str, list[Best]]:
@@ -163,25 +173,26 @@ def _grouped(tops: Iterable[Best]) -> dict[str, list[Best]]:
     return found
 
 
-def _pattern(mine: Sequence[Best], tops: Sequence[Best], measure: str) -> list[str]:
-    """One trained network over many panels: its range, that of the others, where they overlap, and the ceiling.
-
-    The last two sentences are those that do not stand in `_table`.
-    """
-    rivals = {role: found for role in RIVALS if (found := _of_role(tops, role))}
+def _ranges(mine: Sequence[Best], tops: Sequence[Best], measure: str) -> list[str]:
+    """What one trained network reaches over the regions of each recordings, and what the others reach."""
     groups = _grouped(mine)
-    reach = [f"{_extremes(group)} for {_recordings(group)}" for group in groups.values()]
-    first = f"By {select.measure_label(measure)}, {mine[0].result.model} at its best site reaches {listed(reach)}."
+    if len(groups) > SPELLED:
+        reach = f"{_extremes(mine, where=lambda b: b.place)} over {len(mine)} panels"
+        groups = {"": list(mine)}
+    else:
+        reach = listed([f"{_extremes(group)} for {_recordings(group)}" for group in groups.values()])
+    said = [f"By {select.measure_label(measure)}, {mine[0].result.model} at its best site reaches {reach}."]
     others = []
-    for role, found in rivals.items():
-        known = [(name, [b for (r, _), b in found.items() if r == name]) for name in groups]
-        parts = [f"{_extremes(group)} for {name}" for name, group in known if group]
-        if parts:
-            others.append(f"{RIVALS[role]} at their best reach {listed(parts)}")
-    second = "; ".join(others)
-    missing = "No untrained network stands beside it in this run."
-    second = f"{second[0].upper()}{second[1:]}." if second else missing
-    return [first, second, _set_side_by_side(mine, rivals), _counted(mine)]
+    for role, found in _rivals(tops).items():
+        spans = []
+        for name, group in groups.items():
+            known = [found[place].result.estimate for b in group if (place := _place(b)) in found]
+            named = f" for {name}" if len(groups) > 1 else ""
+            spans += [f"{span((min(known), max(known)), 2)}{named}"] if known else []
+        others.append(f"{RIVALS[role]} reach {listed(spans)}")
+    if others:
+        said.append(f"At their best sites, {'; '.join(others)}.")
+    return said
 
 
 def _recordings(group: Sequence[Best]) -> str:
@@ -189,56 +200,46 @@ def _recordings(group: Sequence[Best]) -> str:
     return f"{'simulated ' if any(b.simulated for b in group) else ''}{group[0].result.recordings}"
 
 
-def _extremes(group: Sequence[Best]) -> str:
+def _extremes(group: Sequence[Best], where: Callable[[Best], str] = lambda b: b.result.region) -> str:
     """The range over regions, from the lowest estimate to the highest, each with its region."""
     low, high = min(group, key=lambda b: b.result.estimate), max(group, key=lambda b: b.result.estimate)
-    ends = [f"{number(b.result.estimate, 2)} ({b.result.region})" for b in (low, high)]
-    return ends[0] if low.result.region == high.result.region else " to ".join(ends)
+    ends = [f"{number(b.result.estimate, 2)} ({where(b)})" for b in (low, high)]
+    return " to ".join(dict.fromkeys(ends))
 
 
-def _set_side_by_side(mine: Sequence[Best], rivals: dict[str, dict[tuple[str, str], Best]]) -> str:
-    """In how many panels one trained network has the higher number, and in how many the intervals overlap."""
+def _counts(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
+    """In how many panels one trained network is above the others, reaches the ceiling, is beaten by its writes."""
+    name = mine[0].result.model
+    rivals = _rivals(tops)
     clauses = []
     for role, found in rivals.items():
-        pairs = [(b, found[place]) for b in mine if (place := (b.result.recordings, b.result.region)) in found]
+        pairs = [(b, found[place]) for b in mine if (place := _place(b)) in found]
         if not pairs:
             continue
         higher = sum(b.result.estimate > rival.result.estimate for b, rival in pairs)
-        clause = f"higher than that of {RIVALS[role]} in {_share(higher, len(pairs))}"
         overlaps = [_overlap(b, rival) for b, rival in pairs]
-        if None not in overlaps:
-            clause += f" (95% intervals overlap in {_share(sum(map(bool, overlaps)), len(pairs))})"
-        clauses.append(clause)
-    if not clauses:
-        return "Nothing in this run shows what training or the skip connections contribute."
-    return f"Its best number is {listed(clauses)}; no difference was tested."
-
-
-def _counted(mine: Sequence[Best]) -> str:
-    """In how many panels a trained network reaches the noise ceiling, and in how many a write beats its stream."""
-    ceilings = [(b.result.estimate, b.ceiling[0]) for b in mine if b.ceiling is not None]
-    writes = [(b.write.estimate, b.result.estimate) for b in mine if b.write is not None]
+        intervals = "" if None in overlaps else f" (95% intervals overlap in {sum(map(bool, overlaps))})"
+        clauses.append(f"higher than {RIVALS[role]} in {higher} of {len(pairs)} panels{intervals}")
+    said = [f"{name} scores {listed(clauses)}; no difference was tested."] if clauses else []
+    if "untrained" not in rivals:
+        said.append("No untrained network stands beside it in this run.")
+    reached = [b.result.estimate >= b.ceiling[0] for b in mine if b.ceiling is not None]
+    beaten = [b.write.estimate > b.result.estimate for b in mine if b.write is not None]
     parts = []
-    if ceilings:
-        reached = sum(estimate >= low for estimate, low in ceilings)
-        parts.append(f"It reaches the lower bound of the noise ceiling in {_share(reached, len(ceilings))}")
-    if writes:
-        beaten = sum(write > estimate for write, estimate in writes)
-        parts.append(f"a write comes closer than the stream at its best in {_share(beaten, len(writes))}")
-    text = "; ".join(parts) or "No noise ceiling could be computed"
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _share(count: int, of: int) -> str:
-    return f"{'all' if count == of > 1 else 'none' if count == 0 else count} of {of} panels"
+    if reached:
+        parts.append(f"it reaches the lower bound of the noise ceiling in {sum(reached)} of {len(reached)} panels")
+    if beaten:
+        parts.append(f"a block's write comes closer than the stream at its best in {sum(beaten)} of {len(beaten)}")
+    text = "; ".join(parts)
+    return [*said, f"{text[0].upper()}{text[1:]}."] if text else said
 
 
 def _table(tops: Sequence[Best]) -> list[str]:
     """The best estimates as aligned lines: a row a recordings, a column a region, in a cell one number a role."""
     model = _trained(tops)[0]
-    mine = [b for b in tops if (b.result.model, b.result.role) == (model, "trained")]
-    columns = {model: {(b.result.recordings, b.result.region): b for b in mine}}
-    columns |= {f"best {role}": found for role in RIVALS if (found := _of_role(tops, role))}
+    mine = _of(model, tops)
+    columns = {model: {_place(b): b for b in mine}}
+    columns |= {f"best {role}": found for role, found in _rivals(tops).items()}
     regions = list(dict.fromkeys(b.result.region for b in mine))
     rows = [["", *regions]]
     for name, group in _grouped(mine).items():
@@ -250,7 +251,7 @@ def _table(tops: Sequence[Best]) -> list[str]:
     return [f"{select.measure_label(mine[0].measure)} at the best site: {' / '.join(columns)}", *lines]
 
 
-# ----------------------------------------------------------------------------------------------- the numbers of few panels
+# ---------------------------------------------------------------------------------------- the numbers of few panels
 
 
 def _where(mine: Sequence[Best], measure: str) -> str:

@@ -1,108 +1,84 @@
-"""The figures: the right numbers in the right order, files that repeat byte for byte."""
+"""The figures: panels where they belong, files that repeat byte for byte."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
-from comparisons.report import figures, panels
+from comparisons.report import drawing, figures, panels
 from comparisons.results import RunResults
 
 RunOf = Callable[..., RunResults]
 
 
-def test_regions_stand_in_ventral_order_and_unknown_ones_last(run_of: RunOf) -> None:
-    run = run_of(regions=("IT", "hippocampus", "V4", "V1", "EVC"), blocks=1, measures=("spearman", "corr"))
-    grouped = panels.panels(run.results)
-    assert list(grouped) == [("rsa", "spearman"), ("rsa", "corr")]
-    assert [p.region for p in grouped["rsa", "spearman"]] == ["V1", "EVC", "V4", "IT", "hippocampus"]
+def of_recordings(run: RunResults, name: str, *regions: str) -> tuple:
+    """The run's results in these regions, as if they were of other recordings."""
+    return tuple(r.model_copy(update={"recordings": name}) for r in run.results if r.region in regions)
 
 
-def test_titles_name_the_recordings_only_where_the_region_does_not_suffice(run_of: RunOf) -> None:
-    run = run_of(regions=("V1", "IT"), blocks=1, measures=("spearman",))
-    monkey = tuple(r.model_copy(update={"recordings": "monkey"}) for r in run.results if r.region == "IT")
-    shown = panels.panels((*run.results, *monkey))["rsa", "spearman"]
-    assert panels.panel_titles(shown) == ["V1", "IT · toy-ventral", "IT · monkey"]
+def plates(run: RunResults) -> list[figures.Plate]:
+    (shown,) = panels.panels(run.results).values()
+    return figures.plates(shown, drawing.styles(run.results))
 
 
-def test_stream_starts_at_the_stem_and_leaves_the_writes_out(run_of: RunOf) -> None:
-    run = run_of(regions=("V1",), blocks=3, measures=("spearman",))
-    line = panels.along_stream(reversed(run.results), "resnet20", "trained")
-    assert [r.site for r in line] == [
-        "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post", "blocks.1.hook_resid_post", "blocks.2.hook_resid_post",
-    ]  # fmt: skip
-    assert [r.depth for r in line] == pytest.approx([0, 1 / 3, 2 / 3, 1])
-    pairs = panels.write_pairs(run.results, "resnet20", "trained")
-    assert [(a.site, b.site) for a, b in pairs] == [
-        (f"blocks.{k}.hook_resid_post", f"blocks.{k}.hook_write") for k in range(3)
+def svg_texts(path: Path) -> list[tuple[str, float, float]]:
+    """(text, x, y) of everything written in an SVG file, in its own units."""
+    found = []
+    for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text"):
+        place = element.get("transform") or ""
+        x, y = (
+            re.findall(r"translate\(([-\d.]+) ([-\d.]+)\)", place)[0]
+            if "translate" in place
+            else (element.get("x"), element.get("y"))
+        )
+        found.append((element.text or "", float(x or 0), float(y or 0)))
+    return found
+
+
+def test_shared_regions_make_a_row_a_recordings_and_a_column_a_region(run_of: RunOf) -> None:
+    run = run_of(regions=("IT", "V1", "V4"), blocks=1, measures=("spearman",))
+    both = (*run.results, *of_recordings(run, "monkey", "IT", "V1"))
+    shown = panels.panels(both)["rsa", "spearman"]
+    rows = panels.arrange(shown)
+    assert [row.label for row in rows] == ["toy-ventral", "monkey"]
+    assert [[cell and cell[1] for cell in row.cells] for row in rows] == [["V1", "V4", "IT"], ["V1", None, "IT"]]
+    for row in rows:
+        assert {panel.recordings for panel in row.panels} == {row.label}
+        assert all(panel.region == title for panel, title in filter(None, row.cells))
+    assert sorted(map(id, shown)) == sorted(id(panel) for row in rows for panel in row.panels)
+
+
+def test_recordings_that_share_one_region_make_no_grid(run_of: RunOf) -> None:
+    run = run_of(regions=("EVC", "IT"), blocks=1, measures=("spearman",))
+    three = (*run.results, *of_recordings(run, "monkey", "IT"), *of_recordings(run, "man", "IT"))
+    (row,) = panels.arrange(panels.panels(three)["rsa", "spearman"])
+    assert row.label == ""
+    assert [cell and cell[1] for cell in row.cells] == ["EVC", "IT · toy-ventral", "IT · monkey", "IT · man"]
+
+
+@pytest.mark.parametrize("references", [0, 1, 2])
+def test_a_grid_in_a_file_is_aligned_and_names_every_line(run_of: RunOf, tmp_path: Path, references: int) -> None:
+    base = run_of(regions=("IT", "V1"), blocks=2, measures=("spearman",), writes=False)
+    kept = {"pixels", "gabor-bank"} if references == 2 else {"pixels"} if references else set()
+    results = tuple(r for r in base.results if r.role != "reference" or r.model in kept)
+    run = base.model_copy(update={"results": results})
+    run = run.model_copy(update={"results": (*results, *of_recordings(run, "monkey", "V1", "IT"))})
+    texts = svg_texts(figures.save_figures(run, tmp_path)[1])
+    at = {text: [(x, y) for found, x, y in texts if found == text] for text, _, _ in texts}
+    (v1_above, v1_below), (it_above, it_below) = at["V1"], at["IT"]
+    assert v1_above[0] == v1_below[0] < it_above[0] == it_below[0]  # a column a region
+    assert v1_above[1] == it_above[1] < v1_below[1] == it_below[1]  # a row a recordings
+    assert at["toy-ventral"][0][1] < v1_above[1] < at["monkey"][0][1] < v1_below[1]
+    assert len(at["Spearman ρ"]) == 2  # once a row
+    # With one reference at most, the legend names it and the ceiling; with more, each panel does.
+    times = 1 if references < 2 else 4
+    assert len(at["noise ceiling"]) == times
+    assert [len(at.get(name, [])) for name in ("pixels", "gabor-bank")] == [
+        times * (name in kept) for name in ("pixels", "gabor-bank")
     ]
-
-
-def test_what_is_drawn_are_the_results(run_of: RunOf) -> None:
-    run = run_of(regions=("V1",), blocks=3, measures=("spearman",), models=(("resnet20", "trained"),))
-    (panel,) = panels.panels(run.results)["rsa", "spearman"]
-    axes = Figure().add_subplot()
-    figures.draw_by_depth(axes, panel, figures.styles(run.results), (0.0, 1.0))
-    drawn = [np.column_stack(line.get_data()) for line in axes.lines]
-    line = panels.along_stream(run.results, "resnet20", "trained")
-    added = panels.writes(run.results, "resnet20", "trained")
-    assert any(np.array_equal(xy, [(r.depth, r.estimate) for r in line]) for xy in drawn)
-    assert any(np.array_equal(xy, [(r.depth, r.estimate) for r in added]) for xy in drawn)
-    references = {r.model: r.estimate for r in run.results if r.role == "reference"}
-    assert {text.get_text() for text in axes.texts} == {"noise ceiling", *references}
-    for value in references.values():
-        assert any(np.array_equal(xy[:, 1], [value, value]) for xy in drawn)
-
-
-def test_limits_hold_everything_that_is_drawn(run_of: RunOf) -> None:
-    run = run_of(regions=("V1", "IT"), blocks=3, measures=("spearman",))
-    low, high = figures.depth_limits(panels.panels(run.results)["rsa", "spearman"])
-    assert low < 0 < high
-    assert high > max(r.ceiling[1] for r in run.results if r.ceiling)
-    assert low < min(r.estimate for r in run.results)
-
-
-def test_of_many_references_the_most_similar_are_drawn(run_of: RunOf) -> None:
-    run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
-    pixels = next(r for r in run.results if r.model == "pixels")
-    many = tuple(pixels.model_copy(update={"model": f"m{k}", "estimate": 0.01 * k}) for k in range(9))
-    (panel,) = panels.panels((*run.results, *many))["rsa", "spearman"]
-    axes = Figure().add_subplot()
-    figures.draw_by_depth(axes, panel, figures.styles(run.results), (0.0, 1.0))
-    assert {text.get_text() for text in axes.texts} == {"noise ceiling", "gabor-bank", "pixels", "m8", "m7"}
-
-
-def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None:
-    drawn = figures.styles(run_of(blocks=1).results)
-    assert [s.role for s in drawn] == ["trained", "untrained", "control"]
-    for field in ("colour", "marker", "dash"):
-        assert len({getattr(s, field) for s in drawn}) == 3
-
-
-def test_labels_are_moved_apart_in_their_order_and_stay_inside() -> None:
-    heights = [0.30, 0.31, 0.10]
-    placed = figures.spread(heights, gap=0.05, bottom=0.0, top=1.0)
-    assert placed[2] == heights[2]  # what touches nothing stays
-    assert placed[1] - placed[0] == pytest.approx(0.05)
-    assert placed[0] - placed[2] >= 0.05
-    assert sum(placed) == pytest.approx(sum(heights))
-    assert figures.spread([], gap=1.0, bottom=0.0, top=1.0) == []
-    for given in ([0.99, 1.0, 0.98, 0.2], [0.0, 0.01, 0.0, 0.9], [0.5] * 30, [0.0, 0.0, 1.0, 1.0, 0.5]):
-        moved = figures.spread(given, gap=0.1, bottom=0.0, top=1.0)
-        order = np.argsort(given, kind="stable")
-        assert min(moved) >= -1e-9
-        assert max(moved) <= 1 + 1e-9
-        assert np.diff(np.array(moved)[order]).min() >= min(0.1, 1 / (len(given) - 1)) - 1e-9
-
-
-def test_of_many_networks_only_the_trained_get_bands_and_writes(run_of: RunOf) -> None:
-    many = (("a", "trained"), *((f"seed {k}", "untrained") for k in range(5)))
-    drawn = figures.styles(run_of(blocks=1, models=many).results)
-    assert [style.model for style in figures.prominent(drawn)] == ["a"]
-    assert figures.prominent(drawn[:4]) == drawn[:4]
+    assert len(at["SIMULATED"]) == 2 * 4
 
 
 def test_files_repeat_byte_for_byte_and_are_stamped(run_of: RunOf, tmp_path: Path) -> None:
@@ -132,18 +108,17 @@ def test_the_users_own_matplotlib_settings_are_neither_used_nor_changed(run_of: 
     import matplotlib
 
     run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
-    (panel,) = panels.panels(run.results)["rsa", "spearman"]
-    shown = figures.styles(run.results)
-    plain = figures.panel_svg(figures.draw_by_depth, panel, "V1", shown, (0, 1), "a")
+    plate = plates(run)[0]
+    plain = figures.panel_svg(plate, plate.panels[0], "V1", "a")
     with matplotlib.rc_context({"font.size": 30, "svg.fonttype": "path"}):
-        assert figures.panel_svg(figures.draw_by_depth, panel, "V1", shown, (0, 1), "a") == plain
+        assert figures.panel_svg(plate, plate.panels[0], "V1", "a") == plain
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_page_drawings_use_the_pages_colours(run_of: RunOf) -> None:
     run = run_of(regions=("V1",), blocks=1, measures=("spearman",))
-    (panel,) = panels.panels(run.results)["rsa", "spearman"]
-    svg = figures.panel_svg(figures.draw_by_depth, panel, "V1", figures.styles(run.results), (0, 1), "a")
+    plate = plates(run)[0]
+    svg = figures.panel_svg(plate, plate.panels[0], "V1", "a")
     assert "var(--series-0)" in svg
     assert "var(--ink)" in svg
-    assert not [c for c in figures.PAGE_COLOURS if c in svg]
+    assert not [c for c in drawing.PAGE_COLOURS if c in svg]

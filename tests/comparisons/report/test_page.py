@@ -133,8 +133,8 @@ def test_simulated_is_shown_exactly_when_something_is(run_of: RunOf) -> None:
     run = run_of(blocks=2, simulated=True, regions=("V1", "IT"), measures=("spearman",))
     page = Page(render(run))
     assert "not measured. Nothing here is evidence about a brain." in page.seen
-    # Every row of the table, both pictures and each of their panels (a stamp and a title) carry it.
-    assert page.seen.count("SIMULATED") >= len(run.results) + 2 + 2 * 2 * 2
+    # The banner, every row of both tables, both pictures and each of their panels carry it once.
+    assert page.seen.count("SIMULATED") == len(run.results) + 2 + 1 + 2 + 2 * 2 + 1
     mixed = run.model_copy(
         update={"results": tuple(r.model_copy(update={"simulated": r.region == "V1"}) for r in run.results)}
     )
@@ -163,6 +163,24 @@ def test_page_stands_with_parts_missing(run_of: RunOf, lacking: dict) -> None:
     assert not re.search(r"\b(nan|inf|None|Undefined)\b", page.seen), page.seen
     assert "NaN" not in html
     assert "There are no verdicts in this run." in page.seen
+
+
+def test_recordings_that_share_regions_stand_in_labelled_rows(run_of: RunOf) -> None:
+    run = run_of(blocks=2, regions=("IT", "V1", "V4"), measures=("spearman",), writes=False, simulated=False)
+    other = tuple(r.model_copy(update={"recordings": "monkey"}) for r in run.results if r.region != "V4")
+    page = Page(render(run.model_copy(update={"results": (*run.results, *other)})))
+    grid = [a for tag, a in page.elements if a.get("class") == "grid"]
+    assert [str(a["style"]).startswith("--columns: 3;") for a in grid] == [True]
+    # Each recordings' name, then its panels: the one that is missing keeps its place.
+    order = [
+        str(a.get("aria-label") or "")[:2] if a.get("class") == "panel" else tag
+        for tag, a in page.elements
+        if tag == "h4" or a.get("class") == "panel"
+    ]
+    assert order == ["h4", "V1", "V4", "IT", "h4", "V1", "", "IT"]
+    words = [str(a["aria-label"]) for _, a in page.elements if a.get("role") == "img"]
+    assert words[0].startswith("V1 · toy-ventral, Spearman ρ: resnet20 (trained) is highest at depth 0.00, 0.270")
+    assert words[1].startswith("V4, ")
 
 
 def test_single_site_without_depth_and_numbers_that_are_none(run_of: RunOf) -> None:

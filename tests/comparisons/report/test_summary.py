@@ -82,7 +82,80 @@ def test_each_trained_network_has_a_paragraph(run_of: RunOf) -> None:
     first, second, remarks = summary.paragraphs(run_of(results=results))
     assert "a comes closest" in first[0]
     assert "b comes closest" in second[0]
-    assert remarks[0] == "The table of best sites has 1 more trained networks."
+    assert remarks[0] == "The table of best sites has 1 more trained network."
+
+
+def many(*, intervals: bool = True, ceiling: tuple[float, float] | None = (0.19, 0.5)) -> tuple[Result, ...]:
+    """Two recordings of three regions: one simulated; a trained network, two untrained ones and a control."""
+    found = []
+    for name, down in (("one", 0.0), ("two", 0.1)):
+        for region, height in (("V1", 0.30), ("V4", 0.25), ("IT", 0.20)):
+            for model, role, less in (
+                ("net", "trained", 0.0), ("copy", "untrained", 0.05), ("copy 2", "untrained", 0.09),
+                ("twin", "control", -0.01 if region == "IT" else 0.02),
+            ):  # fmt: skip
+                for block, below in ((0, 0.02), (1, 0.0)):
+                    value = height - down - less - below
+                    found.append(
+                        result(
+                            model, role, block, value, recordings=name, region=region, ceiling=ceiling,
+                            simulated=name == "two", interval=(value - 0.02, value + 0.02) if intervals else None,
+                        )
+                    )  # fmt: skip
+    return tuple(found)
+
+
+def test_of_many_panels_the_pattern_is_told_and_no_more(run_of: RunOf) -> None:
+    results = (*many(), result("net", "trained", 1, 0.35, region="V1", recordings="one", site="blocks.1.hook_write"))
+    said_, remarks = summary.paragraphs(run_of(results=results))
+    assert said_ == [
+        "By Spearman ρ, net at its best site reaches 0.20 (IT) to 0.30 (V1) for one and 0.10 (IT) to 0.20 (V1) for "
+        "simulated two.",
+        "At their best sites, untrained networks reach 0.15 to 0.25 for one and 0.05 to 0.15 for two; controls reach "
+        "0.21 to 0.28 for one and 0.11 to 0.18 for two.",
+        "net scores higher than untrained networks in 6 of 6 panels (95% intervals overlap in 0) and higher than "
+        "controls in 4 of 6 panels (95% intervals overlap in 6); no difference was tested.",
+        "It reaches the lower bound of the noise ceiling in 4 of 6 panels; a block's write comes closer than the "
+        "stream at its best in 1 of 1.",
+    ]
+    assert remarks == [
+        "Each best site was picked among 2 sites on the same data that it is reported on, which favours high numbers.",
+        "There are no verdicts in this run.",
+    ]
+
+
+def test_of_many_panels_a_terminal_gets_a_table(run_of: RunOf) -> None:
+    lines = summary.sentences(run_of(results=many()))
+    assert len(lines) == 6
+    assert lines[:4] == [
+        "Spearman ρ at the best site: net / best untrained / best control",
+        "               V1                  V4                  IT",
+        "one            0.30 / 0.25 / 0.28  0.25 / 0.20 / 0.23  0.20 / 0.15 / 0.21",
+        "simulated two  0.20 / 0.15 / 0.18  0.15 / 0.10 / 0.13  0.10 / 0.05 / 0.11",
+    ]
+    assert "no difference was tested" in lines[4]
+    assert lines[5].endswith("There are no verdicts in this run.")
+
+
+def test_of_many_panels_what_is_missing_is_not_said(run_of: RunOf) -> None:
+    bare = said(run_of, *many(intervals=False, ceiling=None))
+    assert "interval" not in bare
+    assert "ceiling" not in bare
+    alone = [r for r in many() if r.role == "trained" and not (r.recordings == "two" and r.region == "V4")]
+    lines = summary.sentences(run_of(results=alone))
+    assert lines[3] == "simulated two  0.20  —     0.10"
+    assert "No untrained network stands beside it in this run." in lines[4]
+    assert "higher than" not in " ".join(lines)
+    partly = [r for r in many() if r.role == "trained" or (r.role == "untrained" and r.recordings == "one")]
+    ((_, second, third, _), _) = summary.paragraphs(run_of(results=partly))
+    assert second == "At their best sites, untrained networks reach 0.15 to 0.25 for one."
+    assert "in 3 of 3 panels" in third
+
+
+def test_of_many_recordings_the_ranges_are_taken_together(run_of: RunOf) -> None:
+    results = [result("net", "trained", 0, 0.1 * k, recordings=f"r{k}") for k in range(1, 6)]
+    ((first, *_), _) = summary.paragraphs(run_of(results=results))
+    assert first == "By Spearman ρ, net at its best site reaches 0.10 (IT of r1) to 0.50 (IT of r5) over 5 panels."
 
 
 def test_no_results_is_said(run_of: RunOf) -> None:
