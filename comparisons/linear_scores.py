@@ -33,9 +33,10 @@ class LinearScores:
     @property
     def draws_at_once(self) -> int:
         """How many draws of stimuli fit into memory together."""
-        held = self._n * (min(len(self._models), _MODELS_AT_ONCE) + len(self._region))
-        whitened = self._measure.endswith("_cov")
-        return int(np.clip(_BYTES // (8 * held), 16, 512)) if whitened else 512
+        held = len(self._models) * len(self._region) // 4
+        if self._measure.endswith("_cov"):
+            held = max(held, self._n * (min(len(self._models), _MODELS_AT_ONCE) + len(self._region)))
+        return int(np.clip(_BYTES // (8 * max(held, 1)), 16, 512))
 
     def similarity(self) -> np.ndarray:
         """The measure between every model and subject on all stimuli, [m, s]."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -136,9 +137,13 @@ class RSAComparison(ComparisonSpec):
                 against = [
                     (about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)
                 ]
-                found = evaluate(
-                    np.stack([rdm for _, rdm in against]), region.rdms, measure=measure, draws=draws, seed=seed
-                )
+                drawn = itertools.count(1)
+
+                def on_draw(done: int = done, drawn: Iterator[int] = drawn) -> None:
+                    progress((done + next(drawn) / draws) / len(regions))
+
+                rdms_of = np.stack([rdm for _, rdm in against])
+                found = evaluate(rdms_of, region.rdms, measure=measure, draws=draws, seed=seed, on_draw=on_draw)
                 intervals, p = found.interval(), found.p()
                 for index, (about, _) in enumerate(against):
                     known = bool(np.isfinite(found.standard_error[index])) and draws > 0

@@ -125,6 +125,9 @@ def _panel(
         drawing.label_right(axes, labels)
     if plate.grid and not first:
         axes.set_ylabel("")
+    if plate.grid:  # an axis label of more letters would run into the neighbour's
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_fontsize(8.5 * min(1.0, 36 / max(len(axis.label.get_text()), 1)))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     title = drawing.short(title, 12 if frame is CELL else 34)

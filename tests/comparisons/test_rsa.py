@@ -240,6 +240,19 @@ def test_long_rdms_take_another_route_to_the_same_sums(monkeypatch: pytest.Monke
     np.testing.assert_allclose(other.resampled.evaluations, whole.resampled.evaluations, rtol=0, atol=1e-13)
 
 
+def test_p_values_are_two_sided_and_agree_with_the_interval() -> None:
+    """Those of rsatoolbox against zero are one-sided: a strongly negative similarity has a p near 1 there."""
+    models, region = correlated(20, 4)
+    models[0] = -models[0]
+    found = evaluate(models, region, draws=200)
+    assert found.estimate[0] < 0
+    assert found.p()[0] < 0.05
+    covers_zero = (found.interval()[:, 0] < 0) & (found.interval()[:, 1] > 0)
+    np.testing.assert_array_equal(covers_zero, found.p() > 0.05)
+    assert (found.p_differences()[0, 1:] < 0.05).all()
+    np.testing.assert_array_equal(np.diag(found.p_differences()), 1)
+
+
 def test_on_draw_is_called_once_a_draw() -> None:
     calls: list[int] = []
     for measure in ("spearman", "corr"):

@@ -54,7 +54,7 @@ def make_run(
                 return Result(
                     **common,
                     model=model,
-                    role=role,  # type: ignore[arg-type]
+                    role=role,
                     site=site,
                     depth=depth,
                     estimate=value,
