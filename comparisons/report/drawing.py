@@ -162,16 +162,17 @@ def spread(heights: Sequence[float], gap: float, bottom: float, top: float) -> l
 def label_right(axes: Axes, labels: Sequence[Label]) -> None:
     """Names to the right of the axes at their heights, moved apart where they would touch, each with a lead to it."""
     bottom, top = axes.get_ylim()
-    gap = 0.062 * (top - bottom)
+    inches = axes.bbox.height / axes.figure.dpi
+    gap = 0.124 / inches * (top - bottom)  # a line of 7.5 points, in inches
     heights = spread([height for height, _, _ in labels], gap, bottom, top)
-    for height, (value, text, colour) in zip(heights, labels, strict=True):
-        if abs(height - value) > 0.2 * gap:
+    for at, (value, text, colour) in zip(heights, labels, strict=True):
+        if abs(at - value) > 0.2 * gap:
             axes.plot(
-                [1.005, 1.035], [value, height], color=colour, linewidth=0.5, clip_on=False,
+                [1.005, 1.035], [value, at], color=colour, linewidth=0.5, clip_on=False,
                 transform=axes.get_yaxis_transform(),
             )  # fmt: skip
         axes.annotate(
-            text, (1.035, height), xycoords=("axes fraction", "data"), xytext=(2.5, 0), textcoords="offset points",
+            text, (1.035, at), xycoords=("axes fraction", "data"), xytext=(2.5, 0), textcoords="offset points",
             va="center", ha="left", fontsize=7.5, color=colour, annotation_clip=False, parse_math=False,
         )  # fmt: skip
 
