@@ -44,7 +44,7 @@ def correlation_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
     Raises UndefinedPatterns where a pattern is constant or not finite.
     """
     kernel, size = _kernel(patterns, "rows")
-    return 1 - upper_triangle(_normalised(kernel, size, "constant"))
+    return 1 - upper_triangle(kernel, _inverse_norms(kernel, size, "constant"))
 
 
 def cosine_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
@@ -53,7 +53,7 @@ def cosine_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
     Equal to `scipy.spatial.distance.pdist(metric="cosine")`. Raises UndefinedPatterns for zero or not finite patterns.
     """
     kernel, size = _kernel(patterns, None)
-    return 1 - upper_triangle(_normalised(kernel, size, "zero"))
+    return 1 - upper_triangle(kernel, _inverse_norms(kernel, size, "zero"))
 
 
 def euclidean_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
@@ -118,13 +118,16 @@ def check_precision(precision: np.ndarray, features: int) -> None:
         )
 
 
-def upper_triangle(square: np.ndarray) -> np.ndarray:
-    """The pairs [n (n - 1) / 2] above the diagonal of a matrix [n, n], by rows."""
+def upper_triangle(square: np.ndarray, scale: np.ndarray | None = None) -> np.ndarray:
+    """The pairs [n (n - 1) / 2] above the diagonal of a matrix [n, n], by rows; times both stimuli's `scale` [n]."""
     n = len(square)
     out = np.empty(n * (n - 1) // 2, dtype=square.dtype)
     at = 0
     for row in range(n - 1):
-        out[at : at + n - 1 - row] = square[row, row + 1 :]
+        part = out[at : at + n - 1 - row]
+        part[:] = square[row, row + 1 :]
+        if scale is not None:
+            part *= scale[row] * scale[row + 1 :]
         at += n - 1 - row
     return out
 
@@ -163,14 +166,12 @@ def from_rsatoolbox(rdms: RDMs, stimulus_ids: Sequence[str]) -> np.ndarray:
     return rdms.get_matrices()[:, rows[upper[0]], rows[upper[1]]]
 
 
-def _normalised(kernel: np.ndarray, size: np.ndarray, why: str) -> np.ndarray:
-    """A kernel [n, n] over the norms; raises UndefinedPatterns where a norm is rounding beside the pattern's `size`."""
+def _inverse_norms(kernel: np.ndarray, size: np.ndarray, why: str) -> np.ndarray:
+    """1 over the norms [n]; raises UndefinedPatterns where a norm is rounding beside the pattern's `size`."""
     norm = np.sqrt(np.maximum(np.diag(kernel), 0))
     if (undefined := norm <= _CONSTANT * size).any():
         raise UndefinedPatterns(np.flatnonzero(undefined), len(kernel), why)
-    kernel /= norm[:, None]
-    kernel /= norm
-    return kernel
+    return 1 / norm
 
 
 def _kernel(patterns: np.ndarray | csr_array, centred: str | None) -> tuple[np.ndarray, np.ndarray]:
@@ -183,6 +184,8 @@ def _kernel(patterns: np.ndarray | csr_array, centred: str | None) -> tuple[np.n
     if issparse(patterns):
         return _sparse_kernel(patterns, centred)
     x = patterns.reshape(len(patterns), -1) if patterns.ndim != 2 else patterns
+    if not x.shape[1]:
+        raise InputError(f"{len(x)} patterns of no features have no dissimilarities; pass [n_stim, features].")
     blocks = list(_blocks(x.shape[1], _BYTES // (8 * max(len(x), 1))))
     mean = np.zeros(len(x))
     size = np.zeros(len(x))
@@ -193,12 +196,13 @@ def _kernel(patterns: np.ndarray | csr_array, centred: str | None) -> tuple[np.n
     if not np.isfinite(size).all():
         raise UndefinedPatterns(np.flatnonzero(~np.isfinite(size)), len(x), "not finite")
     mean /= x.shape[1]
-    kernel = np.zeros((len(x), len(x)))
+    kernel = np.zeros(0)
     for block in blocks:
         part = np.asarray(x[:, block], dtype=np.float64)
         if centred is not None:
             part = part - (mean[:, None] if centred == "rows" else part.mean(axis=0))
-        kernel += part @ part.T
+        product = part @ part.T
+        kernel = product if block.start == 0 else np.add(kernel, product, out=kernel)
     return kernel, np.sqrt(size)
 
 

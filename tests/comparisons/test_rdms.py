@@ -213,6 +213,7 @@ def test_rdms_go_to_rsatoolbox_and_back_by_id_only(rng: np.random.Generator) -> 
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
+        (lambda: correlation_rdm(np.ones((4, 0))), "no features"),
         (lambda: crossnobis_rdm(np.ones((1, 4, 3))), "two folds at least"),
         (lambda: crossnobis_rdm(np.full((2, 4, 3), np.nan)), "share fewer than two folds"),
         (lambda: crossnobis_rdm(np.ones((2, 4, 3)), np.eye(2)), "need a finite"),
