@@ -206,17 +206,17 @@ comparisons:
 """
 
 
-def test_a_kill_in_the_middle(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle(tmp_path: Path, ventral: Ventral, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process killed without warning leaves nothing that looks complete; the next run ends with the same numbers."""
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     for number in range(32):
         pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((64, 64)).save(tmp_path / "images" / f"{number:02}.png")
-    (tmp_path / "config.yaml").write_text(KILLED.replace("IMAGES", str(tmp_path / "images")))
-    command = [sys.executable, "-m", "comparisons.cli", "run", str(tmp_path / "config.yaml"), "--out"]
-    out = tmp_path / "out"
-    with subprocess.Popen([*command, str(out)], stderr=subprocess.PIPE, text=True) as process:
+    config, out = tmp_path / "config.yaml", tmp_path / "out"
+    config.write_text(KILLED.replace("IMAGES", str(tmp_path / "images")))
+    command = [sys.executable, "-m", "comparisons.cli", "run", str(config), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "capture net" in line:
@@ -224,11 +224,12 @@ def test_a_kill_in_the_middle(tmp_path: Path) -> None:
         time.sleep(0.3)
         process.send_signal(signal.SIGKILL)
     assert not out.exists()
-    assert not (out / "results.json").exists()
-    done = subprocess.run([*command, str(out)], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    fresh = {**os.environ, "VENTRAL_CACHE": str(tmp_path / "empty")}
-    again = subprocess.run([*command, str(tmp_path / "b")], capture_output=True, text=True, timeout=120, env=fresh)
-    assert again.returncode == 0, again.stderr
-    ours, theirs = (json.loads((folder / "results.json").read_text())["results"] for folder in (out, tmp_path / "b"))
+    assert finished_artefacts() == []
+    assert list((cache_folder() / ".partial").iterdir())  # it was killed at work, not before
+    code, _, error = ventral("run", config, "--out", out)
+    assert code == 0, error
+    monkeypatch.setenv("VENTRAL_CACHE", str(tmp_path / "empty"))
+    code, _, error = ventral("run", config, "--out", tmp_path / "fresh")
+    assert code == 0, error
+    ours, theirs = (json.loads((f / "results.json").read_text())["results"] for f in (out, tmp_path / "fresh"))
     assert ours == theirs

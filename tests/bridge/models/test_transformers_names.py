@@ -131,5 +131,5 @@ def test_architectures_without_a_bridge_or_without_blocks_are_refused():
         load({"kind": "hf-vision", "name": "resnet", "architecture": "resnet", "options": {"depths": [1, 1, 1, 1]}})
     with pytest.raises(ConfigError, match="did you mean 'gpt2'"):
         load({"kind": "language", "name": "typo", "architecture": "gtp2"})
-    with pytest.raises(ValueError, match="either `model`"):
+    with pytest.raises(ConfigError, match="either `model`"):
         load({"kind": "language", "name": "nothing"})

@@ -197,4 +197,3 @@ def test_the_v4_session_by_name_equals_its_zip(data_folder):
     assert len(named) == len(zipped)
     for row in (0, 1, 9, 10, 99):
         np.testing.assert_array_equal(named.image(row), zipped.image(row))
-    assert named.name == "v4"
