@@ -93,7 +93,7 @@ def capture(
         "dtype": dtype,
         "compute": compute,
         "ids": list(stimuli.ids),
-        "lengths": _lengths(backbone, stimuli) if stimuli.source is None and tokens == "all" else None,
+        "lengths": _lengths(backbone, stimuli) if backbone.reads_texts and tokens == "all" else None,
     }
     row_bytes = sum(stored[name] * site.width for name, site in records.items()) * DTYPES[dtype][1].itemsize
     output = Output(Path(folder), plan, max(1, min(SHARD_STIMULI, shard_bytes // row_bytes, len(stimuli))))
@@ -169,14 +169,12 @@ def _check_choices(
         raise ConfigError(f"The batch size is {batch_size}; give at least 1.")
     if not len(stimuli):
         raise InputError(f"Stimulus set {stimuli.name!r} is empty; give at least one stimulus.")
-    texts = stimuli.source is None
-    if texts != (backbone.preprocessing is None):
+    texts = backbone.reads_texts
+    if ("text" not in stimuli.table) if texts else (stimuli.source is None):
         raise ConfigError(
-            f"{backbone.name} reads {'images' if texts else 'texts'} and stimulus set {stimuli.name!r} holds "
-            f"{'texts' if texts else 'images'}; give the network stimuli that it can read."
+            f"{backbone.name} reads {'texts' if texts else 'images'}, and stimulus set {stimuli.name!r} has "
+            f"{'no column `text`' if texts else 'none'}; give the network stimuli that it can read."
         )
-    if texts and "text" not in stimuli.table:
-        raise InputError(f"Stimulus set {stimuli.name!r} has no images and no column 'text'; give it one of them.")
     if texts and (isinstance(tokens, int) or tokens in ("patches", "class")):
         raise ConfigError(f"Tokens {tokens!r} are for images; of texts, keep `mean`, `last` or `all`.")
     if not texts and tokens == "last":

@@ -34,7 +34,7 @@ def prepared(
     import torch
 
     prepare = backbone.preprocessing
-    texts = [str(text) for text in stimuli.table["text"]] if stimuli.source is None else []
+    texts = [str(text) for text in stimuli.table["text"]] if backbone.reads_texts else []
     # A task of a thread: some images; a whole batch of texts, which are tokenised and padded together.
     size = _CHUNK if prepare is not None else max(map(len, batches), default=1)
 

@@ -190,12 +190,18 @@ class Backbone:
         Raises ConfigError for a network that reads images, InputError for a text that is empty or too long.
         """
         if self.tokenizer is None:
-            raise ConfigError(f"{self.name} reads images, not texts; give it stimuli with images.")
+            why = "has no tokenizer; name one with `tokenizer`" if self.reads_texts else "reads images, not texts"
+            raise ConfigError(f"{self.name} {why}.")
         return self.tokenizer(texts)
 
     def token_mask(self, inputs: Any) -> torch.Tensor | None:
         """Which tokens of a prepared batch are real, bool [batch, tokens]; None where all are (images)."""
         return inputs["attention_mask"].bool() if isinstance(inputs, dict) and "attention_mask" in inputs else None
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether the network's input is the stimuli's column `text` and not their images."""
+        return self.preprocessing is None
 
     def to_tokens(self, value: torch.Tensor) -> torch.Tensor:
         """A stream tensor as [batch, tokens, d]: a view, never a copy."""

@@ -19,7 +19,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {"width": 16},
     "plain": {"width": 16, "plain": True},
     "residual-narrow": {"width": 8},
-    "residual-wide": {"width": 24},
+    "residual-wide": {"width": 20},
+    "residual-ticket": {"width": 16},
     "vit": {},
 }
 
@@ -35,8 +36,9 @@ class DemoNetwork(ModelSpec):
     """A network that ships with the project: 64 x 64 inputs, eight categories of drawn objects."""
 
     kind: Literal["demo"] = "demo"
-    network: Literal["residual", "plain", "residual-narrow", "residual-wide", "vit"] = "residual"
-    """Pre-activation ResNet, its plain twin without skips, a narrower and a wider one, or a small transformer."""
+    network: Literal["residual", "plain", "residual-narrow", "residual-wide", "residual-ticket", "vit"] = "residual"
+    """Pre-activation ResNet, its plain twin without skips, a narrower and a wider one, a lottery ticket of it (80% of
+    its weights pruned, rewound, trained again), or a small transformer."""
 
     @override
     def fingerprint(self) -> dict[str, Any]:

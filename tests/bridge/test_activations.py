@@ -247,12 +247,23 @@ def test_texts_without_their_padding(tmp_path, tokens):
         np.testing.assert_array_equal(given[np.lexsort(given.T)], expected[np.lexsort(expected.T)])
 
 
+def test_a_set_with_images_and_texts_serves_both_kinds_of_network(tmp_path):
+    both = stimuli_of(len(WORDS))
+    both.table["text"] = WORDS
+    words = StimulusSet("words", both.table, None)
+    from_both = capture(text_net(), both, POST, tmp_path / "both")
+    from_words = capture(text_net(), words, POST, tmp_path / "words")
+    for site in from_both.sites:
+        np.testing.assert_array_equal(from_both.read(site), from_words.read(site))
+    assert capture(conv_net(), both, POST, tmp_path / "images").sites
+
+
 def test_texts_and_images_are_not_confused(tmp_path):
     table = pd.DataFrame({"text": WORDS}, index=pd.Index(WORDS, name="stimulus_id"))
     words = StimulusSet("words", table, None)
-    with pytest.raises(ConfigError, match="texts reads texts and stimulus set 'noise' holds images"):
+    with pytest.raises(ConfigError, match="texts reads texts, and stimulus set 'noise' has no column `text`"):
         capture(text_net(), stimuli_of(2), POST, tmp_path)
-    with pytest.raises(ConfigError, match="small reads images and stimulus set 'words' holds texts"):
+    with pytest.raises(ConfigError, match="small reads images, and stimulus set 'words' has none"):
         capture(conv_net(), words, POST, tmp_path)
     with pytest.raises(ConfigError, match="Tokens 4 are for images"):
         capture(text_net(), words, POST, tmp_path, tokens=4)

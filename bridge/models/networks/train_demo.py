@@ -14,14 +14,17 @@ import time
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from bridge.models.controls import lottery_ticket
 from bridge.models.demo import NETWORKS, PREPROCESSING, WEIGHTS, build
 from bridge.stimuli.battery import Battery
 
 TRAIN = Battery(name="train", families=("scenes",), seed=1000, size=64, exemplars=17, images_per_exemplar=160)
 EPOCHS, BATCH, PEAK_LR, DECAY = 8, 128, 4e-3, 0.05
+PRUNED = 0.8
+"""Share of the weights that the lottery ticket does without."""
 
 
 def images_and_labels(spec: Battery, categories: list[str]) -> tuple[np.ndarray, torch.Tensor, np.ndarray]:
@@ -38,10 +41,22 @@ def inputs(images: np.ndarray) -> torch.Tensor:
 
 
 def train(name: str, images: np.ndarray, labels: torch.Tensor, seed: int = 0) -> torch.nn.Module:
-    """One network from scratch: AdamW, one-cycle learning rate, label smoothing, shifts and mirror images."""
+    """One network from scratch; a lottery ticket from the trained network of which it is one."""
     torch.manual_seed(seed)
+    module = build(name)
+    if name != "residual-ticket":
+        fit(name, module, images, labels, seed)
+        return module.eval()
+    start = {key: value.clone() for key, value in module.state_dict().items()}
+    module.load_state_dict(load_file(WEIGHTS / "residual.safetensors"))
+    lottery_ticket(module, lambda ticket: fit(name, ticket, images, labels, seed), start, PRUNED)
+    return module.eval()
+
+
+def fit(name: str, module: torch.nn.Module, images: np.ndarray, labels: torch.Tensor, seed: int) -> None:
+    """Train in place: AdamW, one-cycle learning rate, label smoothing, shifts and mirror images."""
     rng = np.random.default_rng(seed)
-    module = build(name).train().to(memory_format=torch.channels_last)
+    module.train().to(memory_format=torch.channels_last)
     x = inputs(images)
     optimiser = torch.optim.AdamW(module.parameters(), lr=PEAK_LR, weight_decay=DECAY)
     steps = len(x) // BATCH
@@ -63,7 +78,6 @@ def train(name: str, images: np.ndarray, labels: torch.Tensor, seed: int = 0) ->
             f"{name} epoch {epoch + 1}/{EPOCHS}: train {correct / (steps * BATCH):.3f}, {time.time() - began:.0f} s",
             flush=True,
         )
-    return module.eval()
 
 
 def shifted(x: torch.Tensor, rng: np.random.Generator, pixels: int = 4) -> torch.Tensor:
