@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from bridge.models import ModelSpec
     from bridge.recordings.recordings import Recordings, RegionRDMs
     from comparisons.plan import Planner, Progress
+    from comparisons.rsa import RSA
+
+
+Measure = Literal["spearman", "rho-a", "tau-a", "corr", "cosine", "corr_cov", "cosine_cov"]
 
 
 class RSAComparison(ComparisonSpec):
@@ -32,10 +36,14 @@ class RSAComparison(ComparisonSpec):
     """Globs over site names; `stem` is what enters the first block."""
     rdm: Literal["correlation"] = "correlation"
     """Dissimilarity between the patterns that two stimuli evoke."""
-    measures: Annotated[list[Literal["spearman", "corr"]], Field(min_length=1)] = ["spearman", "corr"]
-    """How model and brain RDMs are compared: rank correlation, or Pearson correlation of dissimilarities."""
+    measures: Annotated[list[Measure], Field(min_length=1)] = ["spearman", "corr"]
+    """How model and brain RDMs are compared: rank correlation (spearman, rho-a, tau-a), Pearson correlation or cosine
+    of dissimilarities, or the same whitened by the covariance of noisy dissimilarities (corr_cov, cosine_cov)."""
     draws: Annotated[int, Field(ge=0)] = 1000
     """Bootstrap draws over stimuli and subjects behind each interval; 0 for none."""
+    permutations: Annotated[int, Field(ge=0)] = 5000
+    """Permutations of the stimuli behind each p against zero (not for cosines and tau-a, which get a t test on the
+    bootstrap's variance; that one is only asymptotic)."""
     references: list[AnyReference] = []
     """RDMs that stand beside the models."""
 
@@ -144,7 +152,8 @@ class RSAComparison(ComparisonSpec):
 
                 rdms_of = np.stack([rdm for _, rdm in against])
                 found = evaluate(rdms_of, region.rdms, measure=measure, draws=draws, seed=seed, on_draw=on_draw)
-                intervals, p = found.interval(), found.p()
+                intervals = found.interval()
+                p, tested = self._p(found, rdms_of, region.rdms, measure, seed)
                 for index, (about, _) in enumerate(against):
                     known = bool(np.isfinite(found.standard_error[index])) and draws > 0
                     results.append(
@@ -157,14 +166,14 @@ class RSAComparison(ComparisonSpec):
                             "estimate": float(found.estimate[index]),
                             "interval": [float(x) for x in intervals[index]] if known else None,
                             "ceiling": found.ceiling,
-                            "p": float(p[index]) if known else None,
+                            "p": float(p[index]) if np.isfinite(p[index]) else None,
                             "n_stimuli": len(region.stimulus_ids),
                             "n_subjects": len(region.subjects),
                             "n_draws": draws,
                             "seed": seed,
                             "simulated": region.simulated,
                             "dropped": region.dropped,
-                            "notes": found.notes,
+                            "notes": (*found.notes, tested),
                             "artefacts": keys,
                         }
                     )
@@ -174,6 +183,7 @@ class RSAComparison(ComparisonSpec):
         inputs = {
             "measure": measure,
             "draws": draws,
+            "permutations": self.permutations,
             "seed": seed,
             "models": [[model.name, model.shown_as] for model in config.models],
             "sites": [list(sites) for sites in chosen],
@@ -182,6 +192,15 @@ class RSAComparison(ComparisonSpec):
         return planner.add(
             name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=(__name__,)
         )
+
+    def _p(self, found: RSA, models: np.ndarray, region: np.ndarray, measure: str, seed: int) -> tuple[np.ndarray, str]:
+        """Two-sided p against zero, [m], and in words how it was found."""
+        from comparisons.permutation import MEASURES, permute_stimuli
+
+        if measure in MEASURES and self.permutations:
+            permuted = permute_stimuli(models, region, measure=measure, permutations=self.permutations, seed=seed)
+            return permuted.p(), f"p against zero: {self.permutations} permutations of the stimuli, uncorrected"
+        return found.p(), "p against zero: t test on the bootstrap's variance, asymptotic, uncorrected"
 
 
 def _same(rdm: np.ndarray, region: np.ndarray) -> bool:
