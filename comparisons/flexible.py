@@ -7,6 +7,7 @@ a copy of what it is tested on. Fits and scores need inner products of RDMs alon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -244,4 +245,4 @@ def _split(present: np.ndarray, k: int, rng: np.random.Generator) -> np.ndarray:
 
 def _default_folds(n: int, steps: tuple[int, int, int]) -> int:
     """rsatoolbox's number of folds for what a bootstrap draw of n items holds on average."""
-    return 2 + int(np.searchsorted(steps, (1 - 1 / np.e) * n, side="right"))
+    return 2 + sum(step <= (1 - math.exp(-1)) * n for step in steps)
