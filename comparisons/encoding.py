@@ -9,7 +9,7 @@ resampled is ever refitted, so that no stimulus stands on both sides.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,12 @@ METHODS = ("pls", "ridge", "ridgecv", "neuron-to-neuron")
 
 
 def brainscore_splits(
-    n: int, strata: Sequence[Any] | None = None, *, splits: int = 10, train_size: float = 0.9, seed: int = 1
+    n: int,
+    strata: Sequence[Any] | np.ndarray | None = None,
+    *,
+    splits: int = 10,
+    train_size: float = 0.9,
+    seed: int = 1,
 ) -> list[Split]:
     """Rows (train, test) of each split, as Brain-Score's `metric_helpers.transformations.CrossValidation` draws them.
 
@@ -35,7 +40,10 @@ def brainscore_splits(
     kind = ShuffleSplit if strata is None else StratifiedShuffleSplit
     try:
         drawn = kind(n_splits=splits, train_size=train_size, random_state=seed).split(np.zeros(n), strata)
-        return [(train, test) for train, test in drawn]
+        found = [(train, test) for train, test in drawn]
+        if len(found[0][1]) < 2:
+            raise ValueError("one stimulus left to predict has no correlation")
+        return found
     except ValueError as error:
         raise InputError(
             f"{n} stimuli cannot be split into {train_size:.0%} to fit on and the rest to predict"
@@ -78,6 +86,17 @@ class Predictivity:
     def per_neuroid(self) -> np.ndarray:
         """Mean r over splits, [neuroid]: the map of the region. NaN where it is undefined in every split."""
         return nanmean(self.r)
+
+    def of(self, neuroids: np.ndarray) -> Predictivity:
+        """The same for some neuroids (rows of numbers or a mask), such as those of one region."""
+        return replace(
+            self,
+            predictions=tuple(found[:, neuroids] for found in self.predictions),
+            responses=self.responses[:, neuroids],
+            r=self.r[:, neuroids],
+            r2=self.r2[:, neuroids],
+            penalties=None if self.penalties is None else self.penalties[:, neuroids],
+        )
 
     def interval(self, draws: int = 1000, seed: int = 0, level: float = 0.95) -> tuple[float, float] | None:
         """Percentile interval of the score over resampled neuroids and test stimuli; None where it is undefined.
