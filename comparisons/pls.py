@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.gram import LinearKernel, rank_up_to, tolerance
+from comparisons.gram import LinearKernel, double_centred, rank_up_to, tolerance
 
 COMPONENTS = 25
 """Brain-Score's number of components."""
@@ -45,7 +45,9 @@ def pls_predictions(
     """
     y = np.asarray(responses, dtype=np.float64)
     y = y - y.mean(axis=0)
-    found, weak = _replayed(kernel, y, splits, components)
+    # The power iteration runs on the smaller side: neuroids, or directions of the features.
+    replay = _replayed if y.shape[1] <= min(kernel.n, kernel.p) else _replayed_in_features
+    found, weak = replay(kernel, y, splits, components)
     clipped: dict[int, int] = {}
     for number in np.flatnonzero(weak):
         found[number], used = _from_features(kernel, y, splits[number], components)
@@ -167,6 +169,68 @@ def _direction(s: np.ndarray, start: int) -> tuple[np.ndarray, float]:
         if difference < TOLERANCE:
             break
     return v, float(old)
+
+
+def _replayed_in_features(
+    kernel: LinearKernel, y: np.ndarray, splits: Sequence[Split], components: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """As `_replayed`, for more neuroids than directions of the features, as when recordings predict a model.
+
+    The same iteration on the weights w: w <- A w with A = X' P L P X, L = Y Y', until |w - w_old|^2 < 1e-6; then
+    t = P X w, a = X' t, b = X' P L t and A -= a b' + b a' - (t' L t) a a'.
+    """
+    x = kernel.centred if kernel.tall else kernel.reduced
+    gram = y @ y.T
+    predictions, weak = [], np.zeros(len(splits), bool)
+    for fold, (train, test) in enumerate(splits):
+        centre, mean = x[train].mean(axis=0), y[train].mean(axis=0)
+        inside, inner = x[train] - centre, double_centred(gram[np.ix_(train, train)])
+        a = inside.T @ inner @ inside
+        moving = np.abs(y[train] - mean).max(axis=0) >= 10 * np.finfo(np.float64).eps
+        start = y[train, np.argmax(moving)] - mean[np.argmax(moving)]
+        scores, weights = np.zeros((len(train), components)), np.zeros((x.shape[1], components))
+        first = 0.0
+        for k in range(components):
+            past = scores[:, :k]
+            w, strength = _weights(a, inside.T @ (start - past @ (past.T @ start)))
+            first = first or strength
+            if len(train) <= components + 1 or not strength > WEAK * first:
+                weak[fold] = True
+                break
+            t = inside @ w
+            for _ in range(2):
+                t = t - past @ (past.T @ t)
+            t /= np.linalg.norm(t)
+            lt = inner @ t
+            load, cross, tau = inside.T @ t, inside.T @ (lt - past @ (past.T @ lt)), t @ lt
+            half = np.outer(load, cross - tau / 2 * load)
+            a -= half + half.T
+            scores[:, k], weights[:, k] = t, w
+        if weak[fold]:
+            predictions.append(np.zeros((len(test), y.shape[1])))
+            continue
+        rotated = weights @ np.linalg.inv(scores.T @ inside @ weights)
+        predictions.append((x[test] - centre) @ rotated @ (scores.T @ y[train]) + mean)
+    return predictions, weak
+
+
+def _weights(a: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, float]:
+    """scikit-learn's power iteration on A from w: the weights of length 1 at which it stops, and w' A w."""
+    length = np.linalg.norm(w)
+    if not length > 0:
+        return w, 0.0
+    w = w / length
+    for _ in range(ITERATIONS - 1):
+        ahead = a @ w
+        length = np.linalg.norm(ahead)
+        if not length > 0:
+            return w, 0.0
+        ahead /= length
+        difference = ((ahead - w) ** 2).sum()
+        w = ahead
+        if difference < TOLERANCE:
+            break
+    return w, float(w @ a @ w)
 
 
 def _from_features(kernel: LinearKernel, y: np.ndarray, split: Split, components: int) -> tuple[np.ndarray, int]:
