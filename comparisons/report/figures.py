@@ -173,7 +173,7 @@ def _settings() -> Iterator[None]:
 def _bytes(figure: Figure, form: str) -> bytes:
     buffer = io.BytesIO()
     none = {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format=form, dpi=DPI, metadata=none)
+    figure.savefig(buffer, format=form, dpi=DPI, metadata=none, bbox_inches="tight", pad_inches=0.1)
     return buffer.getvalue()
 
 
