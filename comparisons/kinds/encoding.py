@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,14 +14,11 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.spec import Spec
 from bridge.store import write_atomically
-from bridge.streams import Site
 from comparisons.kinds.base import ComparisonSpec
 
 if TYPE_CHECKING:
-    from bridge.activations import Activations
     from bridge.models import ModelSpec
     from bridge.recordings.recordings import Recordings
-    from comparisons.encoding import Predictivity
     from comparisons.plan import Planner, Progress
 
 Score = Literal["r", "r^2/c", "(r/c)^2", "noise-corrected r2", "R2"]
@@ -51,6 +48,10 @@ class EncodingComparison(ComparisonSpec):
     """Names of the config's recordings to predict; all where left out. Recordings that are RDMs cannot be."""
     pool: Literal["none", "mean", "max"] = "none"
     """What becomes of a site's tokens: all are features (as in Brain-Score), or their mean or maximum is."""
+    alignments: list[Literal["cka", "cka-biased", "procrustes"]] = []
+    """Symmetric measures beside the maps: unbiased or biased linear CKA, Procrustes."""
+    other_subjects: bool = False
+    """Also predict each subject's neuroids from all other subjects', as a reference beside the models."""
     splits: Annotated[int, Field(ge=1)] = 10
     """Random divisions into stimuli to fit on and stimuli to predict."""
     train_size: Annotated[float, Field(gt=0, lt=1)] = 0.9
@@ -77,7 +78,8 @@ class EncodingComparison(ComparisonSpec):
         place = same_kind.index(self) if self in same_kind else 0
         title = "encoding" if place == 0 else f"encoding {place + 1}"
         brain = self._add_responses(planner, title)
-        return [self._add_model(planner, model, brain, title) for model in config.models]
+        found = [self._add_model(planner, model, brain, title) for model in config.models]
+        return [*found, self._add_other_subjects(planner, brain, title)] if self.other_subjects else found
 
     def _add_responses(self, planner: Planner, title: str) -> str:
         """The responses of all recordings to stimuli of the config."""
@@ -107,6 +109,33 @@ class EncodingComparison(ComparisonSpec):
         code = (__name__, "bridge.recordings", "bridge.stimuli")
         return planner.add(f"responses for {title}", "responses", inputs, build, libraries=("numpy",), code=code)
 
+    def _add_other_subjects(self, planner: Planner, brain: str, title: str) -> str:
+        """Every subject's neuroids from all others', by the same maps and splits."""
+        seed = planner.config.seed
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.recordings_encoded import RecordingsEncoded
+
+            about = {
+                "model": "other subjects",
+                "role": "reference",
+                "artefacts": ["/".join(needed[brain].parts[-2:])],
+                "seed": seed,
+            }
+            results: list[dict[str, Any]] = []
+            dropped: list[str] = []
+            for one in load_responses(needed[brain]):
+                part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
+                results += [{**about, **found} for found in part.other_subjects()]
+                dropped += list(part.undefined)
+            write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
+
+        inputs = {**{key: value for key, value in self.content().items() if key != "recordings"}, "seed": seed}
+        code = (__name__, "bridge.stimuli")
+        libraries = ("numpy", "scipy", "scikit-learn")
+        name = f"{title} other subjects"
+        return planner.add(name, "encoding", inputs, build, needs=(brain,), libraries=libraries, code=code)
+
     def _add_model(self, planner: Planner, model: ModelSpec, brain: str, title: str) -> str:
         """All sites of one model against every region of every recordings."""
         sites = planner.chosen(model, self.sites)
@@ -115,6 +144,7 @@ class EncodingComparison(ComparisonSpec):
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from bridge.activations import Activations
+            from comparisons.recordings_encoded import RecordingsEncoded
 
             activations = Activations(needed[capture])
             recordings = load_responses(needed[brain])
@@ -125,8 +155,7 @@ class EncodingComparison(ComparisonSpec):
             maps: list[dict[str, Any]] = []
             arrays: dict[str, np.ndarray] = {}
             for done, one in enumerate(recordings):
-                strata = None if self.stratify is None else strata_of(planner.stimuli.table, self.stratify, one)
-                part = _Part(self, one, strata, seed)
+                part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
                 for step, site in enumerate(sites.values()):
                     dropped += [f"{model.name} {site.name} was left out: {why}" for why in part.add(activations, site)]
                     progress((done + (step + 1) / len(sites)) / len(recordings))
@@ -153,184 +182,9 @@ class EncodingComparison(ComparisonSpec):
         return planner.add(name, "encoding", inputs, build, needs=needs, libraries=libraries, code=code)
 
 
-class _Part:
-    """One recordings' share of a comparison: its stimuli, splits and ceilings, and what each site reaches."""
-
-    def __init__(self, spec: EncodingComparison, one: Recordings, strata: np.ndarray | None, seed: int):
-        from comparisons.ceilings import ceiling_score, internal_consistency
-        from comparisons.encoding import brainscore_splits, nanmean
-
-        def splits(rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-            within = None if strata is None else strata[rows]
-            return brainscore_splits(
-                len(rows), within, splits=spec.splits, train_size=spec.train_size, seed=spec.split_seed
-            )
-
-        n = len(one.stimulus_ids)
-        self.spec, self.recordings = spec, one
-        self.choosing: np.ndarray | None = None
-        self.reported = np.arange(n)
-        if spec.select is not None:
-            fraction = spec.select.fraction
-            halves = brainscore_splits(n, strata, splits=1, train_size=fraction, seed=seed)[0]
-            self.choosing, self.reported = (np.sort(rows) for rows in halves)
-            self.choosing_splits = splits(self.choosing)
-        self.splits = splits(self.reported)
-        self.trials = one.data[:, self.reported]
-        self.responses = nanmean(one.data.astype(np.float64))
-        self.regions = {name: (one.neuroids["region"] == name).to_numpy() for name in one.regions}
-        self.ceilings: dict[str, float | None] = dict.fromkeys(self.regions)
-        if len(self.trials) > 1:
-            halves_agree = internal_consistency(self.trials)
-            self.ceilings = {name: ceiling_score(halves_agree[:, mine]) for name, mine in self.regions.items()}
-        self.sites: list[Site] = []
-        self.found: dict[tuple[str, str], Predictivity] = {}
-        self.chances: dict[tuple[str, str], Predictivity] = {}
-        self.maps: dict[tuple[str, str], np.ndarray] = {}
-        self.undefined: dict[str, None] = {}
-
-    def add(self, activations: Activations, site: Site) -> list[str]:
-        """Fit the site; why it was left out, if it was."""
-        from comparisons.encoding import predictivity
-        from comparisons.gram import LinearKernel
-
-        values = pooled(activations.read(site.name, self.recordings.stimulus_ids), self.spec.pool)
-        if not np.isfinite(values).all():
-            return [f"its features are not finite for {self.recordings.name}"]
-        if (values == values[:1]).all():
-            return [f"its features are the same for all stimuli of {self.recordings.name}"]
-        kernel = LinearKernel(values)
-        groups = self.recordings.neuroids["region"].to_numpy()
-        self.sites.append(site)
-        for measure in self.spec.measures:
-            options: dict[str, Any] = {"method": measure, "groups": groups}
-            found = predictivity(kernel.of(self.reported), self.responses[self.reported], splits=self.splits, **options)
-            self.found[site.name, measure] = found
-            self.maps[site.name, measure] = found.r
-            if self.choosing is not None:
-                rows = self.choosing
-                self.chances[site.name, measure] = predictivity(
-                    kernel.of(rows), self.responses[rows], splits=self.choosing_splits, **options
-                )
-        return []
-
-    def results(self, seed: int) -> Iterator[dict[str, Any]]:
-        """Results of every site by every measure and score, and of the selected sites."""
-        for region, mine in self.regions.items():
-            for measure in self.spec.measures:
-                for site in self.sites:
-                    yield from self._of_site(region, mine, measure, site, seed)
-                if self.choosing is not None and self.sites:
-                    yield from self._selected(region, mine, measure, seed)
-
-    def _selected(self, region: str, mine: np.ndarray, measure: str, seed: int) -> Iterator[dict[str, Any]]:
-        """The results of the site that is best on the stimuli for choosing; these are not among those reported."""
-        scores = [self.chances[site.name, measure].of(mine).score for site in self.sites]
-        if not np.isfinite(scores).any():
-            return
-        best = int(np.nanargmax(scores))
-        note = (
-            f"chosen among {len(self.sites)} sites on {len(self.choosing)} other stimuli"  # type: ignore[arg-type]
-            f" (r {scores[best]:.3f} there)"
-        )
-        for result in self._of_site(region, mine, measure, self.sites[best], seed):
-            yield {**result, "measure": f"{result['measure']}, site selected", "notes": [*result["notes"], note]}
-
-    def _of_site(self, region: str, mine: np.ndarray, measure: str, site: Site, seed: int) -> Iterator[dict[str, Any]]:
-        found = self.found[site.name, measure].of(mine)
-        r, c = found.score, self.ceilings[region]
-        if not np.isfinite(r):
-            why = "; ".join(found.notices) or "constant responses or predictions"
-            self.undefined[f"{measure} of {self.recordings.name} {region} at {site.name} is undefined ({why})"] = None
-            return
-        interval = found.interval(self.spec.draws, seed) if self.spec.draws else None
-        neuroids = self.recordings.neuroids[mine]
-        map_notes = [f"median over {int(mine.sum())} neuroids, mean over {len(self.splits)} splits", *found.notices]
-        if c is None:
-            map_notes.append("no ceiling: the recordings hold one repetition")
-        for score in self.spec.scores:
-            said = self._scored(score, found, mine, r, c, interval)
-            if said is None:
-                why = "one repetition" if c is None else f"split-half reliability {c:.3f}"
-                self.undefined[f"{measure} {score} of {self.recordings.name} {region} is undefined ({why})"] = None
-                continue
-            estimate, limits, ceiling, notes = said
-            yield {
-                "comparison": "encoding",
-                "measure": measure if score == "r" else f"{measure} {score}",
-                "site": site.name,
-                "depth": site.depth,
-                "recordings": self.recordings.name,
-                "region": region,
-                "estimate": float(estimate),
-                "interval": limits,
-                "ceiling": ceiling,
-                "n_stimuli": len(self.reported),
-                "n_subjects": int(neuroids["subject"].nunique()),
-                "n_draws": self.spec.draws if limits else 0,
-                "simulated": self.recordings.simulated,
-                "dropped": list(self.recordings.dropped),
-                "notes": [*map_notes, *notes],
-            }
-
-    def _scored(
-        self,
-        score: str,
-        found: Predictivity,
-        mine: np.ndarray,
-        r: float,
-        c: float | None,
-        interval: tuple[float, float] | None,
-    ) -> tuple[float, tuple[float, float] | None, tuple[float, float] | None, list[str]] | None:
-        """(estimate, interval, ceiling, notes) by one score; None where it is undefined."""
-        from comparisons.ceilings import noise_corrected_r2, normalised
-        from comparisons.encoding import nanmean, nanmedian
-
-        resampled = "interval: neuroids and held-out stimuli resampled, maps not refitted"
-        if score == "r":
-            bound = None if c is None or not c > 0 else (float(np.sqrt(c)), float(np.sqrt(c)))
-            notes = [] if bound is None else [f"ceiling: square root of the split-half reliability {c:.3f}"]
-            return r, interval, bound, [*notes, *([resampled] if interval else [])]
-        if score == "R2":
-            return float(nanmean(nanmedian(found.r2))), None, None, []
-        if score == "noise-corrected r2":
-            corrected = [
-                noise_corrected_r2(prediction, self.trials[:, test][:, :, mine])
-                for prediction, (_, test) in zip(found.predictions, found.splits, strict=True)
-            ]
-            value = float(nanmean(nanmedian(np.stack(corrected))))
-            return (value, None, (1.0, 1.0), []) if np.isfinite(value) else None
-        if c is None or not c > 0:
-            return None
-        value = float(normalised(r, c, score))
-        notes = [f"c {c:.3f}, split-half reliability with Spearman-Brown"]
-        if r < 0:
-            return value, None, None, [*notes, f"r is negative ({r:.3f}), which a square does not show"]
-        limits = None
-        if interval is not None:
-            low, high = (float(normalised(max(limit, 0.0), c, score)) for limit in interval)
-            limits = (low, high)
-            notes.append(f"{resampled}, c fixed")
-        return value, limits, (1.0, 1.0) if score == "r^2/c" else None, notes
-
-
 def _name(spec: Any) -> str:
     """The display name that every kind of recordings has."""
     return spec.name
-
-
-def pooled(values: np.ndarray, pool: str) -> np.ndarray:
-    """A site's [n, tokens, d] as features [n, tokens * d] (`none`), or the mean or max over tokens [n, d]."""
-    if pool == "none":
-        return values.reshape(len(values), -1)
-    return values.mean(axis=1) if pool == "mean" else values.max(axis=1)
-
-
-def strata_of(table: Any, column: str, recordings: Recordings) -> np.ndarray:
-    """The values of a column of the stimulus table at the recordings' stimuli. Raises ConfigError if there is none."""
-    if column not in table:
-        raise ConfigError(f"stratify: the stimuli have no column {column!r}; {did_you_mean(column, table.columns)}.")
-    return table[column].loc[list(recordings.stimulus_ids)].astype(str).to_numpy()
 
 
 def save_responses(folder: Path, recordings: list[Recordings]) -> None:

@@ -128,7 +128,7 @@ def test_a_site_is_selected_on_other_stimuli_than_it_is_reported_on(
         seen.append(responses)
         return predictivity(features, responses, **options)
 
-    monkeypatch.setattr("comparisons.encoding.predictivity", spy)
+    monkeypatch.setattr("comparisons.recordings_encoded.predictivity", spy)
     results = run(parse(config(select={"fraction": 0.4}, measures=["ridgecv"], scores=["r"])), tmp_path / "out").results
     reported, choosing = seen[0], seen[1]
     assert (len(reported), len(choosing)) == (36, 23)
@@ -152,6 +152,24 @@ def test_scores_and_pooling(config: Callable[..., dict[str, Any]], tmp_path: Pat
     assert all(r.interval is None and r.n_draws == 0 for r in results)
     it = [r.estimate for r in results if (r.region, r.measure) == ("IT", "ridgecv R2")]
     assert max(it) <= 0.05
+
+
+def test_alignment_and_other_subjects_stand_beside_the_maps(
+    config: Callable[..., dict[str, Any]], recorded: Recordings, tmp_path: Path
+) -> None:
+    changes = {"alignments": ["cka", "cka-biased", "procrustes"], "other_subjects": True, "measures": ["ridgecv"]}
+    found = run(parse(config(**changes, scores=["r"], draws=0)), tmp_path / "out")
+    aligned = [r for r in found.results if r.measure in changes["alignments"]]
+    assert len(aligned) == 3 * 2 * 3
+    assert all(0 < r.estimate <= 1 for r in aligned if r.region == "V4" and r.measure != "cka")
+    others = {r.region: r for r in found.results if r.model == "other subjects"}
+    responses, subjects = np.nanmean(recorded.data, axis=0)[:, :6], np.array(["a", "b"] * 3)
+    expected = [
+        predictivity(responses[:, subjects != name], responses[:, subjects == name], method="ridgecv").score
+        for name in "ab"
+    ]
+    assert others["V4"].estimate == pytest.approx(np.mean(expected))
+    assert (others["V4"].role, others["V4"].site, others["V4"].n_subjects) == ("reference", None, 2)
 
 
 def test_a_repeated_run_computes_nothing(config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
