@@ -25,14 +25,14 @@ class LinearKernel:
     """
 
     def __init__(self, features: Any):
-        self._features = features
-        self.sparse = hasattr(features, "toarray")
+        self.sparse = hasattr(features, "tocsr")
+        self._features = features.tocsr() if self.sparse else features
         if getattr(features, "ndim", 0) != 2 or 0 in features.shape:
             raise InputError(
                 f"Features have shape {getattr(features, 'shape', ())}; expected [stimulus, feature] with one of each."
             )
         self.n, self.p = (int(size) for size in features.shape)
-        values = features.data if self.sparse else features
+        values = self._features.data if self.sparse else features
         if not all(np.isfinite(values[row : row + 1024]).all() for row in range(0, len(values), 1024)):
             raise InputError("Features hold NaN or infinite values; a model that gives none is needed for encoding.")
 
@@ -44,8 +44,7 @@ class LinearKernel:
     @cached_property
     def centred(self) -> np.ndarray:
         """X less its mean over stimuli, float64 [n, p]."""
-        dense = self._features.toarray() if self.sparse else self._features
-        values = np.array(dense, dtype=np.float64)
+        values = np.array(self._features.toarray() if self.sparse else self._features, dtype=np.float64)
         values -= values.mean(axis=0)
         return values
 

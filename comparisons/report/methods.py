@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comparisons.results import RunResults
+from comparisons.results import Result, RunResults
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,21 @@ REFERENCES = {
         "Schütt, H. H., Kipnis, A. D., Diedrichsen, J. & Kriegeskorte, N. (2023). Statistical inference on "
         "representational geometries. eLife 12, e82566.",
         "https://doi.org/10.7554/eLife.82566",
+    ),
+    "yamins2014": Reference(
+        "Yamins, D. L. K. et al. (2014). Performance-optimized hierarchical models predict neural responses in higher "
+        "visual cortex. PNAS 111, 8619-8624.",
+        "https://doi.org/10.1073/pnas.1403112111",
+    ),
+    "schrimpf2018": Reference(
+        "Schrimpf, M. et al. (2018). Brain-Score: which artificial neural network for object recognition is most "
+        "brain-like? bioRxiv 407007.",
+        "https://doi.org/10.1101/407007",
+    ),
+    "pospisil2021": Reference(
+        "Pospisil, D. A. & Bair, W. (2021). The unbiased estimation of the fraction of variance explained by a model. "
+        "PLoS Computational Biology 17, e1009212.",
+        "https://doi.org/10.1371/journal.pcbi.1009212",
     ),
 }
 
@@ -78,7 +94,8 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
                 ("kriegeskorte2008",),
             )
         )
-    if any(result.ceiling for result in found):
+    steps += encoding_paragraphs(found)
+    if any(result.ceiling and result.comparison != "encoding" for result in found):
         steps.append(
             Paragraph(
                 "Noise ceiling",
@@ -100,12 +117,17 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             if rsa
             else ""
         )
+        if any(result.comparison == "encoding" and result.interval for result in found):
+            resampled += (
+                "For encoding, neuroids and held-out stimuli are drawn anew and the maps stay as they were fitted, so "
+                "that no stimulus is ever both fitted and predicted. "
+            )
         steps.append(
             Paragraph(
                 "Intervals",
                 f"95% intervals come from a bootstrap ({drawn}{seeded}). {resampled}An interval, and a p against "
                 "zero, is for one site alone: neither is corrected for the number of sites.",
-                ("schuett2023",),
+                ("schuett2023",) if rsa or not resampled else (),
             )
         )
     if any(result.role in ("untrained", "control") for result in found):
@@ -116,6 +138,49 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
                 "Controls change one property, such as leaving out the skip connections.",
             )
         )
+    return steps
+
+
+def encoding_paragraphs(results: Sequence[Result]) -> list[Paragraph]:
+    """The steps of encoding that a run has in it."""
+    measures = [result.measure for result in results if result.comparison == "encoding"]
+    if not measures:
+        return []
+    maps = {measure.split(",")[0].split(" ")[0] for measure in measures}
+    told = {
+        "pls": "`pls` is partial least squares with 25 components",
+        "ridge": "`ridge` is ridge regression with penalty 1",
+        "ridgecv": "`ridgecv` is ridge regression whose penalty (one of 99, the same for all neuroids of a region) is "
+        "chosen by leave-one-out within each training set",
+        "neuron-to-neuron": "`neuron-to-neuron` takes the best single feature",
+    }
+    steps = [
+        Paragraph(
+            "Encoding",
+            "Linear maps from a site's features to the responses of single neuroids are fitted on one part of the "
+            "stimuli and judged on the rest: r is Pearson's correlation over the stimuli left out, the median over "
+            "neuroids, the mean over random splits, as Brain-Score computes it. "
+            + "; ".join(text for name, text in told.items() if name in maps)
+            + ".",
+            ("yamins2014", "schrimpf2018"),
+        )
+    ]
+    corrected = any("noise-corrected r2" in measure for measure in measures)
+    if corrected or any(result.ceiling for result in results if result.comparison == "encoding"):
+        text = (
+            "Repetitions are split into halves, the mean responses are correlated and corrected for their number "
+            "(Spearman-Brown): that reliability c bounds the variance a model can explain, its square root bounds r. "
+            "`r^2/c` is Brain-Score's normalisation since December 2025, `(r/c)^2` the one before."
+        )
+        if corrected:
+            text += " Noise-corrected r2 takes the variance over repetitions out of both terms of r2, without bias."
+        steps.append(Paragraph("Ceiling of encoding", text, ("pospisil2021",) if corrected else ()))
+    if any(measure.endswith("site selected") for measure in measures):
+        text = (
+            "The best site of each network and region is chosen on one part of the stimuli; every result, also that of "
+            "the site selected, is of the other part."
+        )
+        steps.append(Paragraph("Choice of the site", text))
     return steps
 
 

@@ -65,8 +65,15 @@ def sparse_codes(features: np.ndarray) -> np.ndarray:
     return codes
 
 
-@pytest.mark.parametrize("kind", ["dense", "tall", "sparse codes", "decaying", "large mean"])
-@pytest.mark.parametrize("method", ["pls", "ridge", "ridgecv", "neuron-to-neuron"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        *((kind, "pls") for kind in ("dense", "tall", "sparse codes", "decaying", "large mean")),
+        *((kind, "ridgecv") for kind in ("tall", "sparse codes", "large mean")),
+        *((kind, "ridge") for kind in ("dense", "tall")),
+        *((kind, "neuron-to-neuron") for kind in ("dense", "sparse codes")),
+    ],
+)
 def test_scores_are_brainscores(kind: str, method: str) -> None:
     features, responses, objects = made(p=40 if kind == "tall" else 300)
     if kind == "sparse codes":
@@ -101,7 +108,7 @@ def test_brainscores_penalties() -> None:
     np.testing.assert_array_equal(PENALTIES, ALPHA_LIST)
 
 
-@pytest.mark.parametrize("noise", [1e-2, 1e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize("noise", [1e-2, 3e-4, 1e-5])
 def test_features_close_to_a_low_rank_are_right(noise: float) -> None:
     """Here the Gram matrix has lost the digits that count; such splits must be noticed and fitted otherwise."""
     rng = np.random.default_rng(1)
@@ -219,9 +226,7 @@ def test_penalties_are_scikit_learns(p: int, scale: float) -> None:
         np.testing.assert_allclose(ours.predictions[number], theirs.predict(features[test]), atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("method", "p", "q"), [("pls", 80, 30), ("pls", 20, 30), ("pls", 200, 150), ("ridgecv", 80, 30)]
-)
+@pytest.mark.parametrize(("method", "p", "q"), [("pls", 40, 15), ("pls", 10, 15), ("ridgecv", 40, 15)])
 def test_reverse_predictivity(method: str, p: int, q: int) -> None:
     features, responses, objects = made(q=q, p=p)
     if method == "pls":
@@ -229,6 +234,18 @@ def test_reverse_predictivity(method: str, p: int, q: int) -> None:
     _, _, r = brainscore(method, responses, features, objects)
     ours = reverse_predictivity(features, responses, method=method, splits=brainscore_splits(120, objects))
     np.testing.assert_allclose(ours.r, r, atol=1e-6)
+
+
+@pytest.mark.parametrize(("p", "q"), [(300, 200), (60, 200), (150, 130)])
+def test_many_neuroids(p: int, q: int) -> None:
+    """More neuroids than directions of the features: the power iteration runs on the other side."""
+    from sklearn.cross_decomposition import PLSRegression
+
+    features, responses, _ = made(p=p, q=q)
+    train, test = split = brainscore_splits(120)[3]
+    theirs = PLSRegression(25, scale=False).fit(features[train], responses[train])
+    ours = predictivity(features, responses, splits=[split])
+    np.testing.assert_allclose(ours.predictions[0], theirs.predict(features[test]), atol=1e-8)
 
 
 @pytest.mark.parametrize("method", ["pls", "ridge", "ridgecv"])

@@ -231,6 +231,7 @@ def test_rdms_are_refused(config: Callable[..., dict[str, Any]], tmp_path: Path)
         run(parse(content), tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_v4_is_predicted_better_by_a_trained_network(data_folder: Path, tmp_path: Path) -> None:
     """The shipped config, at three sites by one measure."""
@@ -242,3 +243,17 @@ def test_v4_is_predicted_better_by_a_trained_network(data_folder: Path, tmp_path
     assert chosen["trained"].estimate > chosen["untrained"].estimate + 0.1
     assert corrected["trained"].estimate > 0.25
     assert chosen["trained"].ceiling[0] ** 2 == pytest.approx(0.76, abs=0.02)
+
+
+def test_the_report_says_how(config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    from comparisons.report.methods import cited, paragraphs
+
+    changes = {"measures": ["ridgecv"], "scores": ["r", "noise-corrected r2"], "select": {"fraction": 0.4}}
+    steps = paragraphs(run(parse(config(**changes)), tmp_path / "out"))
+    titles = [step.title for step in steps]
+    assert titles[2:6] == ["Encoding", "Ceiling of encoding", "Choice of the site", "Intervals"]
+    assert "leave-one-out" in steps[2].text
+    assert "25 components" not in steps[2].text
+    assert "Noise ceiling" not in titles
+    assert {"schrimpf2018", "pospisil2021"} <= set(cited(steps))
+    assert not {"nili2014", "schuett2023"} & set(cited(steps))
