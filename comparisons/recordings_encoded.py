@@ -140,13 +140,13 @@ class RecordingsEncoded:
 
     def results(self, seed: int) -> Iterator[dict[str, Any]]:
         """Results of every site by every measure and score, and of the selected sites."""
-        yield from self.aligned
         for region, mine in self.regions.items():
             for measure in self.spec.measures:
                 for site in self.sites:
                     yield from self._of_site(region, mine, measure, site, seed)
                 if self.choosing is not None and self.sites:
                     yield from self._selected(region, mine, measure, seed)
+        yield from self.aligned  # last: the report opens with the first measure
 
     def _selected(self, region: str, mine: np.ndarray, measure: str, seed: int) -> Iterator[dict[str, Any]]:
         """The results of the site that is best on the stimuli for choosing; these are not among those reported."""

@@ -172,6 +172,20 @@ def test_alignment_and_other_subjects_stand_beside_the_maps(
     assert (others["V4"].role, others["V4"].site, others["V4"].n_subjects) == ("reference", None, 2)
 
 
+def test_one_repetition_has_no_ceiling_and_that_is_said(
+    config: Callable[..., dict[str, Any]], recorded: Recordings, tmp_path: Path
+) -> None:
+    object.__setattr__(recorded, "data", recorded.data[:1])
+    scores = ["r", "r^2/c", "noise-corrected r2"]
+    found = run(parse(config(measures=["ridgecv"], sites=["stem"], scores=scores)), tmp_path / "out")
+    assert {(r.region, r.measure, r.ceiling) for r in found.results} == {
+        ("V4", "ridgecv", None),
+        ("IT", "ridgecv", None),
+    }
+    assert all("no ceiling: the recordings hold one repetition" in r.notes for r in found.results)
+    assert "ridgecv r^2/c of recorded V4 is undefined (one repetition)" in found.dropped
+
+
 def test_a_repeated_run_computes_nothing(config: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     first = run(parse(config()), tmp_path / "a")
     assert run(parse(config()), tmp_path / "b").results == first.results
