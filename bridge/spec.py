@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+"""A seed: numpy and torch take others, but not all of them do."""
+
 
 class Spec(BaseModel):
     """One part of a config. Unknown keys are refused; every field carries a description.
@@ -17,7 +20,7 @@ class Spec(BaseModel):
     Parts that are one of several are tagged by a literal field `kind`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     def content(self) -> dict[str, Any]:
         """The part as plain JSON values, for the content hash of whatever is computed from it."""

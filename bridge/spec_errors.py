@@ -60,6 +60,7 @@ _EXPECTED = {
     **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
     "string_type": "expected text",
     "too_short": "expected at least one item",
+    "string_pattern_mismatch": "it has characters or a form that are not allowed here",
 }
 
 

@@ -12,6 +12,7 @@ one never write the same file: the second waits for the lock, then finds the art
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,9 @@ from filelock import FileLock
 from bridge.errors import StorageError
 
 RECORD = "artefact.json"
+HASHED_BYTES = 2**26
+"""Files up to this size are hashed when an artefact is looked up; of larger ones (shards, which carry hashes of their
+own and check them when they are read) only the size is compared."""
 
 
 def cache_folder() -> Path:
@@ -88,8 +92,8 @@ class Store:
         return self.root / stage / digest(inputs)
 
     def has(self, stage: str, inputs: Mapping[str, Any]) -> bool:
-        """Whether that artefact is complete."""
-        return (self.path(stage, inputs) / RECORD).is_file()
+        """Whether that artefact is complete and its files are as they were written."""
+        return intact(self.path(stage, inputs))
 
     def obtain(
         self,
@@ -103,12 +107,13 @@ class Store:
 
         `inputs` is everything that the content depends on, as JSON values; it is kept beside the artefact.
         With `resumable`, what a killed `build` left in its folder is handed to the next one; otherwise
-        `build` starts from an empty folder. An exception in `build` leaves no artefact.
+        `build` starts from an empty folder. An exception in `build` leaves no artefact. An artefact whose files were
+        damaged or deleted is made again.
 
         Raises StorageError when the store cannot be written.
         """
         final = self.path(stage, inputs)
-        if (final / RECORD).is_file():
+        if intact(final):
             return final
         name = f"{stage}-{final.name}"
         partial = self.root / ".partial" / name
@@ -116,7 +121,7 @@ class Store:
             lock_path = self.root / ".locks" / name
             lock_path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(lock_path):
-                if (final / RECORD).is_file():
+                if intact(final):
                     return final
                 if partial.exists() and not resumable:
                     shutil.rmtree(partial)
@@ -127,10 +132,37 @@ class Store:
                     if not resumable:
                         shutil.rmtree(partial, ignore_errors=True)
                     raise
-                record = {"stage": stage, "inputs": inputs}
+                record = {"stage": stage, "inputs": inputs, "files": _listed(partial)}
                 write_atomically(partial / RECORD, json.dumps(record, indent=1, sort_keys=True))
                 final.parent.mkdir(parents=True, exist_ok=True)
+                if final.exists():  # damaged: see above
+                    shutil.rmtree(final)
                 os.replace(partial, final)
         except OSError as error:
-            raise cannot_write(self.root, error) from error
+            if error.errno in _CANNOT_WRITE:
+                raise cannot_write(self.root, error) from error
+            raise
         return final
+
+
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+
+
+def intact(folder: Path) -> bool:
+    """Whether a folder holds a complete artefact whose files have the sizes and hashes that were recorded."""
+    try:
+        recorded = json.loads((folder / RECORD).read_bytes())["files"]
+        return all(_described(folder / name) == about for name, about in recorded.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+
+
+def _listed(folder: Path) -> dict[str, list[Any]]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {path.relative_to(folder).as_posix(): _described(path) for path in files}
+
+
+def _described(path: Path) -> list[Any]:
+    """[size, sha256], the hash for files up to HASHED_BYTES only."""
+    size = path.stat().st_size
+    return [size, file_sha256(path) if size <= HASHED_BYTES else None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; user errors become one sentence and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show ρ shall not end a run
     try:
         app()
     except UserError as error:

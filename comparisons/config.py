@@ -12,7 +12,6 @@ comparisons:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +22,7 @@ from pydantic import Field, field_validator
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.models import AnyModel
 from bridge.recordings import AnyRecordings
-from bridge.spec import Spec, tagged_union
+from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
 from comparisons.kinds.base import ComparisonSpec
@@ -48,7 +47,7 @@ class CaptureSpec(Spec):
     """Precision of the forward pass (bfloat16: autocast, where the processor has it)."""
     workers: Annotated[int, Field(ge=0)] = 2
     """Threads that draw or decode images beside the network; 0 for none."""
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
 
     def resolved_device(self) -> str:
@@ -69,7 +68,7 @@ class Config(Spec):
     """Title of the report."""
     question: str = ""
     """What the run asks, in a sentence or two; the report opens with it."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of every draw that has no seed of its own."""
     stimuli: AnyStimuli
     """The images (or texts) that the models see; recordings are aligned to them by stimulus id."""
@@ -82,14 +81,14 @@ class Config(Spec):
     comparisons: list[AnyComparison] = []
     """What shall be computed (not needed by `ventral capture`)."""
 
-    @field_validator("models")
+    @field_validator("models", "recordings")
     @classmethod
-    def _unique_names(cls, models: list[Any]) -> list[Any]:
-        names = [model.name for model in models]
+    def _unique_names(cls, parts: list[Any]) -> list[Any]:
+        names = [part.name for part in parts]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"two models are named {twice[0]!r}; give each a name of its own")
-        return models
+            raise ValueError(f"two of them are named {twice[0]!r}; give each a name of its own")
+        return parts
 
 
 # --------------------------------------------------------------------------------------------- reading a config
@@ -109,7 +108,7 @@ def find(given: str) -> Path:
         return path
     names = shipped()
     key = path.name.removesuffix(".yaml")
-    if key in names and (path.name == given or not path.is_absolute()):
+    if key in names and path.name == given:
         return names[key]
     raise InputError(f"There is no config {given!r}; {did_you_mean(key, names)} (or give the path of a YAML file).")
 
@@ -122,8 +121,8 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
     """
     path = find(given)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
         where = getattr(error, "problem_mark", None)
         place = f" at line {where.line + 1}" if where else ""
         problem = getattr(error, "problem", None) or error
@@ -133,6 +132,17 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
     for override in overrides:
         _override(content, override)
     return parse(content)
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain values only, and no key twice in one table: the second would win without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in keys:
+            if keys.count(key) > 1 and key != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def parse(content: Mapping[str, Any]) -> Config:
@@ -145,10 +155,12 @@ def _override(content: dict[str, Any], text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set was given {text!r}; expected key.path=value, such as seed=1 or models.0.seed=2.")
-    *parents, last = re.split(r"\.", key)
+    *parents, last = key.split(".")
+    if not all([*parents, last]):
+        raise ConfigError(f"--set was given {text!r}, whose path has an empty step; expected key.path=value.")
     place: Any = content
     for step in parents:
-        if isinstance(place, list) and step.isdigit() and int(step) < len(place):
+        if isinstance(place, list) and step.isdecimal() and int(step) < len(place):
             place = place[int(step)]
         elif isinstance(place, dict):
             place = place.setdefault(step, {})
@@ -159,7 +171,7 @@ def _override(content: dict[str, Any], text: str) -> None:
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: {value!r} is not a YAML value.") from error
     if isinstance(place, list):
-        if not last.isdigit() or int(last) >= len(place):
+        if not last.isdecimal() or int(last) >= len(place):
             raise ConfigError(f"--set {key}: the list has {len(place)} items, numbered from 0.")
         place[int(last)] = parsed
     elif isinstance(place, dict):

@@ -83,6 +83,7 @@ class Planner:
         self._captured: dict[str, set[str]] = {}
         self._sites: dict[str, dict[str, Site]] = {}
         self._stimuli: StimulusSet | None = None
+        self.prefix = ""
 
     def add(
         self,
@@ -95,13 +96,16 @@ class Planner:
         libraries: tuple[str, ...] = (),
         code: tuple[str, ...] = (),
         resumable: bool = False,
+        shared: bool = False,
     ) -> str:
-        """Add a stage unless it is there; its id.
+        """Add a stage unless it is there; its id, which tells the comparison it is of unless the stage is `shared`.
 
         `inputs` (or a function that gives them once the plan is complete) is what the content depends on besides the
         needed stages, the versions of `libraries` (distributions) and the source of `code` (modules and packages of
         this project). Raises KeyError for an unknown need.
         """
+        if not shared:
+            id = self.prefix + id
         for need in needs:
             self._drafts[need]
         if id not in self._drafts:
@@ -198,7 +202,14 @@ class Planner:
 
         code = ("bridge.models", "bridge.stimuli", "bridge.activations")
         return self.add(
-            f"capture {model.name}", "activations", inputs, build, libraries=("torch",), code=code, resumable=True
+            f"capture {model.name}",
+            "activations",
+            inputs,
+            build,
+            libraries=("torch",),
+            code=code,
+            resumable=True,
+            shared=True,
         )
 
 
@@ -210,7 +221,10 @@ def make_plan(config: Config, store: Store) -> Plan:
     if not config.comparisons:
         raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
     planner = Planner(config, store)
-    results = [name for comparison in config.comparisons for name in comparison.add_stages(planner)]
+    results = []
+    for number, comparison in enumerate(config.comparisons, start=1):
+        planner.prefix = f"{number}: " if len(config.comparisons) > 1 else ""
+        results += comparison.add_stages(planner)
     return planner.finish(results)
 
 

@@ -19,7 +19,7 @@ class Pixels(Spec):
     """The images themselves, as a floor that a network should rise above."""
 
     kind: Literal["pixels"] = "pixels"
-    size: Annotated[int, Field(ge=4)] = 32
+    size: Annotated[int, Field(ge=4, le=512)] = 32
     """Side in pixels to which images are brought before they are compared."""
 
 

@@ -80,3 +80,5 @@ class RunResults(_Record):
     dropped: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds a stage took when it was computed (not when it was reused)."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """sha256 of the report and the figures that stand beside results.json."""

@@ -14,13 +14,16 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from filelock import FileLock
+
 from bridge.errors import ConfigError
-from bridge.store import Store, cannot_write, write_atomically
+from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
 from comparisons.results import Result, RunResults, Verdict
@@ -121,11 +124,29 @@ def run(
     from comparisons.report.figures import save_figures
     from comparisons.report.page import write_report
 
-    out.mkdir(parents=True, exist_ok=True)
-    save_figures(made, out / "figures")
-    write_report(made, out)
-    write_atomically(out / "results.json", made.model_dump_json(indent=1))
+    with held(store, out):
+        # Without results.json the folder is incomplete: an interruption from here on is seen by the next run.
+        (out / "results.json").unlink(missing_ok=True)
+        for old in (out / "figures").glob("*.*"):
+            old.unlink()
+        out.mkdir(parents=True, exist_ok=True)
+        shown = [write_report(made, out), *save_figures(made, out / "figures")]
+        files = {path.relative_to(out).as_posix(): file_sha256(path) for path in sorted(shown)}
+        made = made.model_copy(update={"files": files})
+        write_atomically(out / "results.json", made.model_dump_json(indent=1))
     return made
+
+
+@contextmanager
+def held(store: Store, out: Path) -> Iterator[None]:
+    """Two runs that write to one folder do so one after the other. Raises StorageError where it cannot be written."""
+    lock = store.root / ".locks" / f"out-{digest(str(out.absolute()))}"
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):
+            yield
+    except OSError as error:
+        raise cannot_write(out, error) from error
 
 
 def needed(plan: Plan, store: Store) -> list[str]:
@@ -164,15 +185,13 @@ def execute(plan: Plan, store: Store, reporter: Reporter) -> tuple[dict[str, Pat
 
 def finished(out: Path, config: Config, plan: Plan) -> RunResults | None:
     """The results in `out` if they are those of this very config and plan, and the report is there."""
-    path = out / "results.json"
-    if not path.is_file() or not (out / "report.html").is_file():
-        return None
     try:
-        found = RunResults.model_validate_json(path.read_bytes())
-    except ValueError:
-        return None  # of another version, or damaged: it is written anew
-    same = found.provenance.get("plan") == plan.digest and found.config == config.content()
-    return found if same else None
+        found = RunResults.model_validate_json((out / "results.json").read_bytes())
+        same = found.provenance.get("plan") == plan.digest and found.config == config.content()
+        whole = bool(found.files) and all(file_sha256(out / name) == sha for name, sha in found.files.items())
+    except (OSError, ValueError):
+        return None  # incomplete, of another version, or damaged: it is written anew
+    return found if same and whole else None
 
 
 def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[Verdict], list[str]]:
@@ -187,10 +206,10 @@ def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[
 
 def _check_writable(out: Path) -> None:
     """Find out before hours of work, not after, that the results cannot be written. Leaves nothing behind."""
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file; give a folder for the results with --out.")
-    parent = next(folder for folder in (out, *out.absolute().parents) if folder.is_dir())
     try:
+        parent = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+        if not parent.is_dir():
+            raise ConfigError(f"{parent} is a file; give a folder for the results with --out.")
         with tempfile.TemporaryFile(dir=parent):
             pass
     except OSError as error:

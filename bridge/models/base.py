@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from bridge.errors import ConfigError
-from bridge.spec import Spec
+from bridge.spec import Seed, Spec
 from bridge.streams import BlockMap, Kind, Site, TapLayer
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Prune(Spec):
     """Share of the weights that are set to zero."""
     how: Literal["magnitude", "random"] = "magnitude"
     """The smallest absolute values, or values drawn at random."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the random choice."""
 
 
@@ -86,7 +86,7 @@ class ModelSpec(Spec):
     """Visual angle that the network's input is taken to span."""
     untrained: bool = False
     """The same network with weights drawn anew (by `seed`): the weights that the model names are not loaded."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights that are drawn, not loaded."""
     prune: Prune | None = None
     """Set a share of the weights to zero."""

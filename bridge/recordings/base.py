@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 class RecordingsSpec(Spec):
     """Recordings of a config; a kind adds its own fields and a literal `kind`."""
 
+    name: str
+    """The name under which the recordings appear in results and figures."""
+
     def fingerprint(self) -> dict[str, Any]:
         """Everything that the recordings depend on besides the stimuli, as JSON. Cheap, and reads no file: a finished
         run is recognised by it.

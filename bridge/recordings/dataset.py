@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
@@ -23,7 +23,7 @@ class DatasetRecordings(RecordingsSpec):
     kind: Literal["dataset"] = "dataset"
     name: str
     """Name of the data set."""
-    regions: tuple[str, ...] | None = None
+    regions: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Only these regions; all where left out."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of this data set's recordings, such as the sessions of cowley2023_v4."""

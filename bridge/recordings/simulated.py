@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ from pydantic import Field, field_validator, model_validator
 from bridge.errors import InputError
 from bridge.recordings.base import RecordingsSpec
 from bridge.recordings.recordings import Recordings, RegionRDMs
+from bridge.spec import Seed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +48,8 @@ LAMBDAS: dict[Truth, tuple[float, ...]] = {"residual": (0.5, 0.4, 0.35, 0.3), "n
 GENERATOR = 1
 """Version of the generator: raised whenever any count would come out differently."""
 IMAGE_SIZE = 128
+Count = Annotated[int, Field(ge=1, le=100_000)]
+NotNegative = Annotated[float, Field(ge=0, le=100)]
 
 
 class SimulatedRecordings(RecordingsSpec):
@@ -57,9 +60,11 @@ class SimulatedRecordings(RecordingsSpec):
     """The name under which the recordings appear in results and figures."""
     truth: Truth = "residual"
     """`residual`: simple information stays; `nhbt`: the naive strict hierarchy, which uses it up."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the maps, the neuroids and the trials."""
-    neuroids: dict[str, int] = Field(default={"V1": 102, "V2": 103, "V4": 88, "IT": 168}, min_length=1)
+    neuroids: dict[str, Annotated[int, Field(ge=1, le=100_000)]] = Field(
+        default={"V1": 102, "V2": 103, "V4": 88, "IT": 168}, min_length=1
+    )
     """Regions from early to late, with how many neuroids each has."""
     lambdas: tuple[float, ...] | None = None
     """The share of the neuroids' signal variance that the simple part carries, one a region; by default that of
@@ -68,15 +73,15 @@ class SimulatedRecordings(RecordingsSpec):
     """Animals among whom each region's neuroids are dealt out evenly; they share the state, not the neuroids."""
     reps: int = Field(10, ge=2)
     """Repetitions of every stimulus."""
-    mean_count: float = Field(5.0, gt=0)
+    mean_count: float = Field(5.0, gt=0, le=1e4)
     """Mean spike count of a neuroid."""
-    modulation: float = Field(0.6, gt=0)
+    modulation: float = Field(0.6, gt=0, le=3)
     """Standard deviation of a neuroid's log rate over stimuli (m)."""
-    noise: float = Field(0.05, ge=0)
+    noise: float = Field(0.05, ge=0, le=100)
     """Variance of the trial noise that each stage adds, a dimension of the state, in parts of its signal variance."""
-    private_noise: float = Field(0.1, ge=0)
+    private_noise: float = Field(0.1, ge=0, le=100)
     """Variance of each neuroid's own trial noise, in parts of its signal variance."""
-    gain_variance: tuple[float, float] = (0.05, 0.2)
+    gain_variance: tuple[NotNegative, NotNegative] = (0.05, 0.2)
     """Variance of the gain in the first and in the last region; regions between lie on the line."""
     coupled: bool = False
     """Leave in the complex part what it carries of S linearly (`residual` only), so that the two cannot be told apart
@@ -96,7 +101,9 @@ class SimulatedRecordings(RecordingsSpec):
     @model_validator(mode="after")
     def _fits(self) -> SimulatedRecordings:
         if len(self.asked) != len(self.neuroids):
-            raise ValueError(f"{len(self.asked)} lambdas for {len(self.neuroids)} regions; give one a region")
+            raise ValueError(
+                f"{len(self.neuroids)} regions need `lambdas`, one a region, and {len(self.asked)} are there"
+            )
         if self.truth == "nhbt" and any(b > a for a, b in zip(self.asked, self.asked[1:], strict=False)):
             raise ValueError(f"in a strict hierarchy lambdas cannot rise again, as {list(self.asked)} do")
         if self.truth == "nhbt" and self.coupled:
@@ -144,7 +151,7 @@ def whitened_energies(images: Array, dimensions: int) -> Array:
     amplitudes = np.sqrt(energies)
     amplitudes -= amplitudes.mean(0)
     left, scale, _ = np.linalg.svd(amplitudes.astype(np.float64), full_matrices=False)
-    if n < 4 * dimensions or scale[dimensions - 1] < 1e-6 * scale[0]:
+    if n < 4 * dimensions or scale[dimensions - 1] < max(1e-6 * scale[0], 1e-6 * np.sqrt(n)):
         raise InputError(
             f"{n} stimuli are too few, or too alike, for a simulated state of {dimensions} simple dimensions; give at "
             f"least {4 * dimensions} different ones, or lower simple_dimensions."

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
 from bridge.errors import ConfigError
+from bridge.spec import Seed
 from bridge.stimuli.base import StimulusSpec
 
 if TYPE_CHECKING:
@@ -41,22 +42,22 @@ class Battery(StimulusSpec):
     """Drawn stimuli at any size, deterministic from the seed, each image independent of the others."""
 
     kind: Literal["battery"] = "battery"
-    families: tuple[FamilyName, ...] = get_args(FamilyName)
+    families: Annotated[tuple[FamilyName, ...], Field(min_length=1)] = get_args(FamilyName)
     """Which families, in this order."""
     size: int = Field(128, ge=16, le=2048)
     """Width and height of the images, pixels."""
     degrees: float = Field(8.0, gt=0)
     """Width of the images, degrees of visual angle."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of textures, shapes, backgrounds, positions and balanced subsets. Objects' exemplars do not depend on it."""
-    limit: dict[FamilyName, int] = Field(default_factory=dict)
+    limit: dict[FamilyName, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """At most so many stimuli of a family: a seeded subset in which the levels of its factors stay balanced. Scenes
     are free of correlations between identity and nuisances only as a whole: for fewer of them, prefer fewer exemplars
     and multiples of 20 images."""
-    jitter: int = Field(0, ge=0)
+    jitter: int = Field(0, ge=0, le=1024)
     """Displace each pattern by up to so many pixels each way. Stimuli that differ only in phase or polarity are
     displaced alike. Give half of a patch to break up the artefacts of a transformer's patch grid."""
-    cycles: tuple[float, ...] = Field((2.0, 3.0, 5.0, 8.0, 13.0), min_length=1)
+    cycles: tuple[Annotated[float, Field(gt=0)], ...] = Field((2.0, 3.0, 5.0, 8.0, 13.0), min_length=1)
     """Spatial frequencies of gratings, cycles an image, ascending. All of the default ones are below the Nyquist
     limit of a network that sees 32 pixels."""
     exemplars: int = Field(4, ge=1)

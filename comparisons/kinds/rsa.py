@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 from typing_extensions import override
 
 from bridge.errors import ConfigError
@@ -47,16 +47,24 @@ class RSAComparison(ComparisonSpec):
     references: list[AnyReference] = []
     """RDMs that stand beside the models."""
 
+    @field_validator("measures", "references")
+    @classmethod
+    def _once(cls, values: list[Any]) -> list[Any]:
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                raise ValueError("the same stands twice; name each once")
+        return values
+
     @override
     def add_stages(self, planner: Planner) -> list[str]:
         config = planner.config
         if not config.recordings:
             raise ConfigError("comparisons: rsa needs recordings; add at least one under `recordings`.")
         chosen = [planner.chosen(model, self.sites) for model in config.models]
+        brain = self._add_recordings(planner)  # first: what does not fit shows before the long work
         model_stages = [
             self._add_model(planner, model, sites) for model, sites in zip(config.models, chosen, strict=True)
         ]
-        brain = self._add_recordings(planner)
         found = []
         for measure in self.measures:
             name = f"rsa {measure}"
@@ -101,7 +109,8 @@ class RSAComparison(ComparisonSpec):
             save_regions(folder, regions)
 
         inputs = {
-            "recordings": [spec.fingerprint() for spec in config.recordings],
+            "recordings": [[spec.name, spec.fingerprint()] for spec in config.recordings],
+            "stimulus_set": config.stimuli.name,
             "stimuli": config.stimuli.fingerprint(),
             "rdm": self.rdm,
         }
@@ -125,7 +134,7 @@ class RSAComparison(ComparisonSpec):
 
             regions = load_regions(needed[brain])
             candidates: list[tuple[dict[str, Any], np.ndarray, tuple[str, str] | None]] = []
-            dropped: list[str] = []
+            dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
             for model, stage, sites in zip(config.models, model_stages, chosen, strict=True):
                 notes = json.loads((needed[stage] / "rdms.json").read_text())
                 for site, why in notes["dropped"].items():

@@ -36,7 +36,10 @@ def only_sentence(error: str) -> str:
 
 
 def finished_artefacts() -> list[Path]:
-    return [path for path in cache_folder().glob("*/*/artefact.json") if path.parent.parent.name != "sites"]
+    """Artefacts of the long work: neither maps of sites nor recordings, which are looked at while planning."""
+    return [
+        path for path in cache_folder().glob("*/*/artefact.json") if path.parent.parent.name not in {"sites", "regions"}
+    ]
 
 
 @pytest.fixture
@@ -73,6 +76,45 @@ def test_wrong_type(refused: Any, tiny: dict[str, Any]) -> None:
 def test_wrong_kind(refused: Any, tiny: dict[str, Any]) -> None:
     sentence = refused(tiny, 2, "--set", "models.0.kind=cifar-resnett")
     assert "models.0.kind: was given 'cifar-resnett'; did you mean 'cifar-resnet'?" in sentence
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("seed=-1", "seed: was given -1"),
+        ("models.0.seed=99999999999999999999", "models.0.seed: was given"),
+        ("models.0.degrees=.inf", "models.0.degrees: was given inf"),
+        ("stimuli.limit.gratings=0", "stimuli.limit.gratings: was given 0"),
+        ("stimuli.families=[]", "stimuli.families: was given []; expected at least one item"),
+        ("capture.device=gpu", "capture.device: was given 'gpu'"),
+        (".seed=1", "empty step"),
+        ("models.0.name=", "models.0.name: was given None; expected text"),
+        ("comparisons.0.measures=[corr, corr]", "comparisons.0.measures: was given ['corr', 'corr']; the same stands"),
+        ("recordings=[{kind: dataset, name: made}, {kind: dataset, name: made}]", "two of them are named 'made'"),
+    ],
+)
+def test_values_out_of_bounds(refused: Any, tiny: dict[str, Any], change: str, said: str) -> None:
+    assert said in refused(tiny, 2, "--set", change)
+
+
+def test_a_path_that_does_not_exist_never_runs_something_else(ventral: Ventral) -> None:
+    code, _, error = ventral("run", "somewhere/demo.yaml")
+    assert code == 3
+    assert "There is no config 'somewhere/demo.yaml'" in only_sentence(error)
+
+
+def test_a_key_that_stands_twice(ventral: Ventral, tmp_path: Path) -> None:
+    (tmp_path / "twice.yaml").write_text("seed: 1\nseed: 2\n")
+    code, _, error = ventral("run", tmp_path / "twice.yaml")
+    assert code == 2
+    assert "the key 'seed' stands twice" in only_sentence(error)
+
+
+def test_results_inside_a_file(ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, error = ventral("run", written(tiny), "--out", tmp_path / "file" / "x")
+    assert code == 2
+    assert "is a file" in only_sentence(error)
 
 
 def test_missing_config(ventral: Ventral) -> None:

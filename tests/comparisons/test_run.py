@@ -109,7 +109,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
 def test_a_plan_knows_what_is_missing_before_it_computes(tiny: dict[str, Any]) -> None:
     store = Store()
     plan = make_plan(parse(tiny), store)
-    assert needed(plan, store) == ["capture net", "rdms net", "recordings", "rsa spearman", "rsa corr"]
+    assert needed(plan, store) == ["recordings", "capture net", "rdms net", "rsa spearman", "rsa corr"]
     execute(plan, store, Silent())
     assert needed(plan, store) == []
 
@@ -153,6 +153,97 @@ def test_estimates_are_those_of_rsatoolbox(tiny: dict[str, Any], tmp_path: Path,
     theirs = rsatoolbox.rdm.compare(rdm, rsatoolbox.rdm.RDMs(region.rdms), method="spearman").mean()
     ours = [r for r in results if (r.site, r.region, r.measure) == ("blocks.8.hook_resid_post", "V1", "spearman")]
     np.testing.assert_allclose(ours[0].estimate, theirs, atol=1e-3)  # float32 convolutions, other memory format
+
+
+def test_renamed_recordings_are_shown_by_their_new_name(tiny: dict[str, Any], tmp_path: Path) -> None:
+    simulated = {"kind": "simulated", "subjects": 2, "simple_dimensions": 2, "complex_dimensions": 2}
+    for name in ("one", "other"):
+        config = parse({**tiny, "recordings": [{**simulated, "name": name}]})
+        assert {r.recordings for r in run(config, tmp_path / "out").results} == {name}
+
+
+def test_two_comparisons_keep_their_own_sites_and_draws(tiny: dict[str, Any], tmp_path: Path) -> None:
+    first = {"kind": "rsa", "sites": ["stem"], "measures": ["corr"], "draws": 20}
+    second = {"kind": "rsa", "sites": ["stem", "blocks.2.hook_write"], "measures": ["corr"], "draws": 30}
+    counting = Counting()
+    results = run(parse({**tiny, "comparisons": [first, second]}), tmp_path / "out", reporter=counting).results
+    assert sorted((r.site, r.n_draws) for r in results if r.region == "V1") == [
+        ("blocks.0.hook_resid_pre", 20),
+        ("blocks.0.hook_resid_pre", 30),
+        ("blocks.2.hook_write", 30),
+    ]
+    assert counting.computed.count("capture net") == 1
+
+
+def test_stimuli_that_were_left_out_are_named(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from bridge.stimuli.battery import Battery
+
+    load = Battery.load
+    monkeypatch.setattr(Battery, "load", lambda self: replace(load(self), dropped=("broken (truncated)",)))
+    assert run(parse(tiny), tmp_path / "out").dropped == ("stimulus broken (truncated)",)
+
+
+def damage(path: Path, how: str) -> None:
+    """Change a file as disks and people do."""
+    if how == "deleted":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:10])
+    else:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "flipped"])
+@pytest.mark.parametrize("what", ["rdms.npz", "regions.json", "results.json", "artefact.json", "sites.json"])
+def test_damaged_artefacts_are_made_again(tiny: dict[str, Any], tmp_path: Path, what: str, how: str) -> None:
+    store = Store(tmp_path / "store")
+    whole = run(parse(tiny), tmp_path / "a", store=store)
+    for path in store.root.glob(f"*/*/{what}"):
+        damage(path, how)
+    for path in store.root.glob("rsa/*/results.json"):  # whatever was damaged is needed again
+        path.unlink()
+    assert run(parse(tiny), tmp_path / "b", store=store).results == whole.results
+
+
+@pytest.mark.parametrize("how", ["deleted", "cut", "flipped"])
+@pytest.mark.parametrize("what", ["results.json", "report.html", "figures/rsa_corr_by_depth.png"])
+def test_a_damaged_run_folder_is_written_anew(tiny: dict[str, Any], tmp_path: Path, what: str, how: str) -> None:
+    config, out = parse(tiny), tmp_path / "out"
+    run(config, out)
+    before = (out / what).read_bytes()
+    damage(out / what, how)
+    run(config, out)
+    if what.endswith(".png"):
+        assert (out / what).read_bytes() == before
+    found = RunResults.model_validate_json((out / "results.json").read_bytes())
+    assert {name for name in found.files if (out / name).is_file()} == set(found.files)
+
+
+def test_figures_of_another_config_do_not_stay(tiny: dict[str, Any], tmp_path: Path) -> None:
+    run(parse(tiny), tmp_path / "out")
+    tiny["comparisons"][0]["measures"] = ["corr"]
+    run(parse(tiny), tmp_path / "out")
+    assert not list((tmp_path / "out" / "figures").glob("*spearman*"))
+
+
+def test_an_interruption_while_writing_is_seen_by_the_next_run(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, out = parse(tiny), tmp_path / "out"
+    run(first, out)
+    with monkeypatch.context() as broken:
+        broken.setattr("comparisons.report.figures.save_figures", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            run(parse({**tiny, "title": "Another"}), out)
+    assert not (out / "results.json").exists()
+    run(first, out)
+    assert "A tiny run" in (out / "report.html").read_text()
 
 
 def test_results_say_where_they_come_from(tiny: dict[str, Any], tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_orientation_is_taken_apart_by_family_and_frequency() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lambdas": (0.5, 0.4)}, "2 lambdas for 4 regions"),
+        ({"lambdas": (0.5, 0.4)}, "4 regions need `lambdas`"),
         ({"lambdas": (0.5, 0.4, 0.3, 1.2)}, "a share"),
         ({"truth": "nhbt", "lambdas": (0.1, 0.4, 0.3, 0.2)}, "cannot rise"),
         ({"truth": "nhbt", "coupled": True}, "leave `coupled` out"),
