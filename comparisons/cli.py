@@ -51,7 +51,7 @@ def run(
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the stages and what is cached; compute nothing.")
+        bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none of them.")
     ] = False,
 ) -> None:
     """Run a comparison config and write results, report and figures."""

@@ -182,7 +182,7 @@ class RSAComparison(ComparisonSpec):
                             "seed": seed,
                             "simulated": region.simulated,
                             "dropped": region.dropped,
-                            "notes": (*found.notes, tested),
+                            "notes": (*found.notes, *cautions(found, len(region.subjects)), tested),
                             "artefacts": keys,
                         }
                     )
@@ -215,6 +215,18 @@ class RSAComparison(ComparisonSpec):
 def _same(rdm: np.ndarray, region: np.ndarray) -> bool:
     """Whether a reference is the region itself under another name (monkey IT comes as a model, too)."""
     return len(region) == 1 and bool(np.allclose(rdm, region[0], rtol=0, atol=1e-9))
+
+
+def cautions(found: RSA, subjects: int) -> list[str]:
+    """What makes an interval say less than it seems to."""
+    said = []
+    if found.draws and found.dof < 3:
+        said.append(
+            f"the interval rests on {subjects} subjects (t with {found.dof} degrees of freedom): it is very wide"
+        )
+    if 0 < found.draws < 100:
+        said.append(f"the interval comes from only {found.draws} bootstrap draws: take 1,000 for a number to report")
+    return said
 
 
 def region_rdms(recordings: Recordings | RegionRDMs) -> list[RegionRDMs]:

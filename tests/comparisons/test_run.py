@@ -45,8 +45,10 @@ def test_a_single_rdm_gets_a_result_without_a_ceiling(tiny: dict[str, Any], tmp_
     pooled = [result for result in results if result.region == "IT"]
     assert pooled
     assert all(result.ceiling is None and result.interval is not None and result.notes for result in pooled)
+    assert any("only 20 bootstrap draws" in note for note in pooled[0].notes)
     several = [result for result in results if result.region == "V1"]
     assert all(result.ceiling is not None for result in several)
+    assert any("3 subjects (t with 2 degrees of freedom)" in note for note in several[0].notes)
 
 
 def test_a_repeated_run_computes_nothing_and_a_fresh_one_the_same(tiny: dict[str, Any], tmp_path: Path) -> None:
