@@ -151,7 +151,7 @@ class EncodingComparison(ComparisonSpec):
             keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, capture)]
             about = {"model": model.name, "role": model.shown_as, "artefacts": keys, "seed": seed}
             results: list[dict[str, Any]] = []
-            dropped: list[str] = []
+            dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
             maps: list[dict[str, Any]] = []
             arrays: dict[str, np.ndarray] = {}
             for done, one in enumerate(recordings):

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, field_validator
 from typing_extensions import override
 
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
 from comparisons.kinds.base import ComparisonSpec
@@ -130,6 +130,7 @@ class RSAComparison(ComparisonSpec):
         config, seed, draws = planner.config, planner.config.seed, self.draws
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.rdms import UndefinedPatterns
             from comparisons.rsa import evaluate
 
             regions = load_regions(needed[brain])
@@ -144,7 +145,12 @@ class RSAComparison(ComparisonSpec):
                         about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.shown_as}
                         candidates.append((about, rdms[site.name], None))
             for reference in self.references:
-                for label, rdm, own in reference_rdms(reference, planner.stimuli, regions):
+                try:
+                    found_rdms = reference_rdms(reference, planner.stimuli, regions)
+                except UndefinedPatterns as undefined:
+                    dropped.append(f"the reference {reference.kind} was left out: {undefined}")
+                    continue
+                for label, rdm, own in found_rdms:
                     candidates.append(({"model": label, "site": None, "role": "reference"}, rdm, own))
             # An artefact's folder is <store>/<kind>/<digest>: its last two parts are its key.
             keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, *model_stages)]
@@ -154,6 +160,11 @@ class RSAComparison(ComparisonSpec):
                 against = [
                     (about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)
                 ]
+                if not against:
+                    raise InputError(
+                        f"No site of any model is left to compare with {region.name} {region.region} "
+                        f"({dropped[0] if dropped else 'none was chosen'}); give other stimuli or other sites."
+                    )
                 drawn = itertools.count(1)
 
                 def on_draw(done: int = done, drawn: Iterator[int] = drawn) -> None:

@@ -135,6 +135,36 @@ def test_dead_sites_are_left_out_and_named(
     assert "blocks.8.hook_resid_post" in {result.site for result in results.results}
 
 
+def test_a_run_in_which_every_site_is_dead_says_so(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.errors import InputError
+    from comparisons.rdms import UndefinedPatterns
+
+    def dead(patterns: np.ndarray) -> np.ndarray:
+        raise UndefinedPatterns([0], len(patterns), "constant")
+
+    monkeypatch.setattr("comparisons.rdms.correlation_rdm", dead)
+    tiny["comparisons"][0]["references"] = []
+    with pytest.raises(InputError, match="No site of any model is left to compare with made V1"):
+        run(parse(tiny), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reference_that_does_not_exist_for_these_stimuli_is_left_out(
+    tiny: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comparisons.rdms import UndefinedPatterns
+
+    def blank(*_: Any) -> np.ndarray:
+        raise UndefinedPatterns([3], 12, "constant")
+
+    monkeypatch.setattr("comparisons.references.pixel_rdm", blank)
+    results = run(parse(tiny), tmp_path / "out")
+    assert any("the reference pixels was left out: 1 of 12 patterns are constant" in text for text in results.dropped)
+    assert "pixels" not in {result.model for result in results.results}
+
+
 def test_estimates_are_those_of_rsatoolbox(tiny: dict[str, Any], tmp_path: Path, made_dataset: Any) -> None:
     """The whole path from image to number, against the library's functions on the same network's activations."""
     import rsatoolbox
