@@ -163,8 +163,8 @@ class SparseAutoencoder(nn.Module):
             return SparseCodes.of(self.encode(x))
         assert config.k is not None
         inputs, _ = self._normalised(x)
-        indices, values = encode_top_k(inputs, self.W_enc, self.b_enc, config.k)
-        return SparseCodes.of_top_k(indices, values, config.d_sae)
+        indices, values = encode_top_k(inputs, self.W_enc.t(), self.b_enc, config.k)
+        return SparseCodes.of_top_k(indices, values.relu(), config.d_sae)
 
     # ------------------------------------------------------------------------------------------------ decoding
 

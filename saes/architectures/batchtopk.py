@@ -1,0 +1,86 @@
+"""BatchTopK (Bussmann et al. 2024): the k n largest activations of a batch of n tokens are kept.
+
+At inference a fixed threshold takes the batch's place. It is calibrated after training (`saes.training`), so that k
+latents a token are active on average; the moving average that SAELens keeps lags behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from typing_extensions import override
+
+from saes.architectures.base import Batch, ChoosesK, Outcome, centred, fired_at, reconstructed, share_of_variance
+
+if TYPE_CHECKING:
+    from saes.sae import Architecture
+    from saes.sparse_ops import Pattern, Precision
+
+
+def batch_top_k(
+    x: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor, k: int, precision: Precision = "fp32"
+) -> tuple[Pattern, torch.Tensor, float]:
+    """The k n largest positive pre-activations of n tokens: (pattern, values [active], the smallest of them).
+
+    Exact: each token proposes its m largest; where all m of some token are among the chosen, it may have more to
+    propose, and m is doubled.
+    """
+    from saes.sparse_ops import Pattern, encode_top_k
+
+    n, s = len(x), len(encoder)
+    m = min(s, 2 * k)
+    while True:
+        indices, values = encode_top_k(x, encoder, bias, m, precision=precision)
+        flat = values.reshape(-1)
+        wanted = min(k * n, flat.numel())
+        smallest = flat.topk(wanted, sorted=False).values.min().clamp_min(0) if wanted else flat.new_zeros(())
+        kept = (values >= smallest) & (values > 0)
+        if m == s or not bool(kept.all(1).any()):
+            break
+        m = min(s, 2 * m)
+    counts = kept.sum(1)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Pattern(offsets, indices[kept], s), values[kept], float(smallest)
+
+
+class BatchTopK(ChoosesK):
+    """k latents a token on average over a batch: tokens that need more get more."""
+
+    kind: Literal["batchtopk"] = "batchtopk"
+
+    @override
+    def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
+        from saes.sparse_ops import pre_activations
+
+        encoder, bias = tensors["encoder"], tensors["b_enc"]
+        x, centre = centred(tensors, batch)
+        with torch.no_grad():
+            pattern, values, smallest = batch_top_k(x, encoder, bias, self.k_for(encoder.shape[1]), batch.precision)
+        active = pre_activations(values, x, encoder, bias, pattern, centre=centre).relu()
+        loss, error = self.reconstruction(tensors, batch, active, pattern)
+        fired = fired_at(pattern.indices, active, len(encoder))
+        l0 = len(values) / max(len(x), 1)
+        return self.outcome(tensors, batch, (x, centre), loss, error, fired, l0, smallest)
+
+    def reconstruction(
+        self, tensors: Mapping[str, torch.Tensor], batch: Batch, active: torch.Tensor, pattern: Pattern
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """(loss, error of the whole dictionary [n, d_out])."""
+        from saes.sparse_ops import decode
+
+        error = batch.y - reconstructed(decode(active, tensors["decoder"], pattern), tensors, batch)
+        return share_of_variance(error), error
+
+    @override
+    def inference(self, *, transcodes: bool) -> Architecture:
+        return "jumprelu_transcoder" if transcodes else "jumprelu"
+
+    @override
+    def inference_tensors(
+        self, tensors: Mapping[str, torch.Tensor], threshold: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        assert threshold is not None
+        level = threshold.to(tensors["b_enc"]).expand_as(tensors["b_enc"])
+        return super().inference_tensors(tensors, threshold) | {"threshold": level.clone()}

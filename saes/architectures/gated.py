@@ -1,0 +1,66 @@
+"""Gated (Rajamanoharan et al. 2024a): one path decides which latents are active, another how strongly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import torch
+from pydantic import Field
+from typing_extensions import override
+
+from bridge.errors import ConfigError
+from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, centred, reconstructed, share_of_variance
+from saes.architectures.relu import WARM_UP
+
+if TYPE_CHECKING:
+    from saes.sae import Architecture
+
+
+class Gated(ArchitectureSpec):
+    """Eq. 6 there, with the weights of the two paths tied by exp(r_mag); `b_enc` is the gate's bias.
+
+    The loss (eq. 8): the squared error, an L1 penalty on the gates, and the error of a reconstruction from the gates
+    through a decoder that this term does not move.
+    """
+
+    kind: Literal["gated"] = "gated"
+    l1: Annotated[float, Field(ge=0)] = 0.03
+    """Weight of the sum of a token's gates, of activations with total variance 1."""
+
+    @override
+    def extra(self, d_in: int, d_out: int) -> dict[str, torch.Tensor]:
+        return {"r_mag": torch.zeros(self.width(d_in)), "b_mag": torch.zeros(self.width(d_in))}
+
+    @override
+    def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
+        x, centre = centred(tensors, batch)
+        if centre is not None:
+            x = batch.x - centre
+        product = x @ tensors["encoder"].t()
+        gates = product + tensors["b_enc"]
+        latents = (product * tensors["r_mag"].exp() + tensors["b_mag"]).relu() * (gates > 0)
+        error = batch.y - reconstructed(latents @ tensors["decoder"], tensors, batch)
+        gates = gates.relu()
+        frozen = {name: tensors[name].detach() for name in ("b_dec", *(["skip"] if "skip" in tensors else []))}
+        aside = batch.y - reconstructed(gates @ tensors["decoder"].detach(), frozen, batch)
+        penalty = gates.sum() / len(x)
+        l1 = self.l1 * min(1.0, batch.progress / WARM_UP)
+        loss = share_of_variance(error) + l1 * penalty + share_of_variance(aside)
+        active = latents.detach() > ACTIVE
+        l0 = int((latents.detach() > 0).sum()) / max(len(x), 1)
+        return Outcome(loss, error.detach(), active.any(0), l0, parts={"l1": float(penalty.detach())})
+
+    @override
+    def inference(self, *, transcodes: bool) -> Architecture:
+        if transcodes:
+            raise ConfigError("A gated transcoder cannot be stored; train a `batchtopk`, `jumprelu` or `relu` one.")
+        return "gated"
+
+    @override
+    def inference_tensors(
+        self, tensors: Mapping[str, torch.Tensor], threshold: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        named = super().inference_tensors(tensors, threshold)
+        named["b_gate"] = named.pop("b_enc")
+        return named | {"b_mag": tensors["b_mag"], "r_mag": tensors["r_mag"]}

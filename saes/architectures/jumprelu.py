@@ -1,0 +1,75 @@
+"""JumpReLU (Rajamanoharan et al. 2024b): a threshold a latent, learnt through straight-through estimators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import torch
+from pydantic import Field
+from typing_extensions import override
+
+from saes.architectures.base import ACTIVE, Batch, ChoosesK, Outcome, centred, reconstructed, share_of_variance
+from saes.architectures.relu import WARM_UP
+
+if TYPE_CHECKING:
+    from saes.sae import Architecture
+
+
+class _Jump(torch.autograd.Function):
+    """(pre [pre > t], [pre > t]); the thresholds' gradients are those of eq. 11 and 12, a rectangle kernel's."""
+
+    @staticmethod
+    def forward(ctx: Any, pre: torch.Tensor, threshold: torch.Tensor, bandwidth: float) -> Any:
+        ctx.save_for_backward(pre, threshold)
+        ctx.bandwidth = bandwidth
+        gate = (pre > threshold).to(pre.dtype)
+        return pre * gate, gate
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        to_latents, to_gate = gradients
+        pre, threshold = ctx.saved_tensors
+        near = ((pre - threshold).abs() < ctx.bandwidth / 2).to(pre.dtype) / ctx.bandwidth
+        to_threshold = -(near * (threshold * to_latents + to_gate)).sum(0)
+        return to_latents * (pre > threshold), to_threshold, None
+
+
+class JumpReLU(ChoosesK):
+    """latents = pre where pre > threshold, else 0; the penalty is (L0 / k - 1)^2, which aims at k latents a token."""
+
+    kind: Literal["jumprelu"] = "jumprelu"
+    sparsity: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the penalty, of activations with total variance 1."""
+    bandwidth: Annotated[float, Field(gt=0)] = 0.05
+    """Width of the kernel around the threshold."""
+    initial_threshold: Annotated[float, Field(gt=0)] = 0.05
+    """Threshold of every latent at the start."""
+
+    @override
+    def extra(self, d_in: int, d_out: int) -> dict[str, torch.Tensor]:
+        return {"log_threshold": torch.full((self.width(d_in),), self.initial_threshold).log()}
+
+    @override
+    def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
+        x, centre = centred(tensors, batch)
+        if centre is not None:
+            x = batch.x - centre
+        pre = x @ tensors["encoder"].t() + tensors["b_enc"]
+        latents, gate = _Jump.apply(pre.relu(), tensors["log_threshold"].exp(), self.bandwidth)
+        error = batch.y - reconstructed(latents @ tensors["decoder"], tensors, batch)
+        l0 = gate.sum() / len(x)
+        warm = min(1.0, batch.progress / WARM_UP)
+        loss = share_of_variance(error) + self.sparsity * warm * (l0 / self.k_for(x.shape[1]) - 1).square()
+        fired = (latents.detach() > ACTIVE).any(0)
+        return self.outcome(tensors, batch, (x, centre), loss, error, fired, float(l0.detach()))
+
+    @override
+    def inference(self, *, transcodes: bool) -> Architecture:
+        return "jumprelu_transcoder" if transcodes else "jumprelu"
+
+    @override
+    def inference_tensors(
+        self, tensors: Mapping[str, torch.Tensor], threshold: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        return super().inference_tensors(tensors, threshold) | {"threshold": tensors["log_threshold"].exp()}
