@@ -131,6 +131,7 @@ def shuffled_tokens(
     epoch: int = 0,
     reservoir: int = 2**18,
     start: int = 0,
+    ids: Sequence[str] | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Every captured token of an epoch exactly once, shuffled: batches float32 [batch, d] by site, the last shorter.
 
@@ -157,14 +158,18 @@ def shuffled_tokens(
         raise ConfigError(
             f"batch {batch}, reservoir {reservoir}, start {start}: give batch, reservoir >= 1, start >= 0."
         )
-    fills = _fills(activations, tokens.pop(), reservoir, seed, epoch)
+    used = np.ones(len(activations), dtype=bool)
+    if ids is not None:
+        used[:] = False
+        used[activations.rows_of(ids)] = True
+    fills = _fills(activations, tokens.pop(), reservoir, seed, epoch, used)
     offset = start * batch
     rest: dict[str, torch.Tensor] | None = None
     for number, (size, blocks) in enumerate(fills):
         if offset >= size:
             offset -= size
             continue
-        held = {name: _load(activations, name, size, blocks) for name in names}
+        held = {name: _load(activations, name, size, blocks, used) for name in names}
         order = torch.from_numpy(np.random.default_rng([seed, epoch, number]).permutation(size))[offset:]
         offset = 0
         while len(order):
@@ -182,7 +187,7 @@ def shuffled_tokens(
 
 
 def _fills(
-    activations: Activations, tokens: int, reservoir: int, seed: int, epoch: int
+    activations: Activations, tokens: int, reservoir: int, seed: int, epoch: int, used: np.ndarray
 ) -> list[tuple[int, list[tuple[int, int, int]]]]:
     """What the reservoir holds one after the other: (tokens, blocks), a block being (shard, first row, stop row)."""
     step = max(1, reservoir // _BLOCKS // tokens)
@@ -197,7 +202,8 @@ def _fills(
     for index in np.random.default_rng([seed, epoch]).permutation(len(blocks)):
         number, first, stop = blocks[index]
         lengths = activations.lengths
-        more = (stop - first) * tokens if lengths is None else int(lengths[first:stop].sum())
+        lengths_here = used[first:stop] * (tokens if lengths is None else lengths[first:stop])
+        more = int(lengths_here.sum())
         if held and size + more > reservoir:
             fills.append((size, held))
             size, held = 0, []
@@ -207,7 +213,9 @@ def _fills(
     return fills
 
 
-def _load(activations: Activations, site: str, size: int, blocks: Sequence[tuple[int, int, int]]) -> torch.Tensor:
+def _load(
+    activations: Activations, site: str, size: int, blocks: Sequence[tuple[int, int, int]], used: np.ndarray
+) -> torch.Tensor:
     """The tokens of some blocks in the stored type, [size, d]."""
     import torch
 
@@ -218,10 +226,11 @@ def _load(activations: Activations, site: str, size: int, blocks: Sequence[tuple
     for number, first, stop in blocks:
         shard = activations.shard(number, site)
         values = shard.values(site)[first - shard.first : stop - shard.first]
+        here = used[first:stop]
         if activations.lengths is None:
-            part = values.reshape(-1, width)
+            part = (values if here.all() else values[here]).reshape(-1, width)
         else:
-            part = values[np.arange(tokens) < activations.lengths[first:stop, None]]
+            part = values[here[:, None] & (np.arange(tokens) < activations.lengths[first:stop, None])]
         into[at : at + len(part)] = part
         at += len(part)
     return held

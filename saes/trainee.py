@@ -60,6 +60,8 @@ class Trainee:
             self.writes = Scaling.fitted(sample_y, None, name) if scaled else Scaling.none(sample_y.shape[1])
         x = self.reads.apply(sample_x)
         y = x if sample_y is None else self.writes.apply(sample_y)
+        self.variance = float((y - y.mean(0)).double().square().sum() / len(y))
+        """Total variance of the scaled targets about their mean vector; 1 unless `scale` is none."""
         tensors = initial_tensors(architecture, x, y, training.seed, transcodes=self.transcodes, skip=skip)
         self.tensors = {key: value.to(device).requires_grad_() for key, value in tensors.items()}
         self.reads, self.writes = (

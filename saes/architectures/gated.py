@@ -25,7 +25,7 @@ class Gated(ArchitectureSpec):
     """
 
     kind: Literal["gated"] = "gated"
-    l1: Annotated[float, Field(ge=0)] = 0.03
+    l1: Annotated[float, Field(ge=0)] = 0.3
     """Weight of the sum of a token's gates, of activations with total variance 1."""
 
     @override

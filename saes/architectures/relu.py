@@ -22,7 +22,7 @@ class ReLU(ArchitectureSpec):
     """latents = relu(W_enc (x - b_dec) + b_enc); their sum is a penalty (decoder rows have norm 1)."""
 
     kind: Literal["relu"] = "relu"
-    l1: Annotated[float, Field(ge=0)] = 0.03
+    l1: Annotated[float, Field(ge=0)] = 0.2
     """Weight of the sum of a token's latents against its squared error, of activations with total variance 1."""
 
     @override
