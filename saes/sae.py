@@ -163,7 +163,7 @@ class SparseAutoencoder(nn.Module):
             return SparseCodes.of(self.encode(x))
         assert config.k is not None
         inputs, _ = self._normalised(x)
-        indices, values = encode_top_k(inputs, self.W_enc.t(), self.b_enc, config.k)
+        indices, values = encode_top_k(inputs, self.W_enc.t(), self.b_enc, config.k, rows=ROWS)
         return SparseCodes.of_top_k(indices, values.relu(), config.d_sae)
 
     # ------------------------------------------------------------------------------------------------ decoding

@@ -61,14 +61,15 @@ def encode_top_k(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The k largest pre-activations of each token: indices int64 and values, [n, k] (before any ReLU).
 
-    x [n, d], encoder [s, d], bias [s]. With `bf16` the product is computed in bfloat16 and proposes 2k candidates,
-    whose pre-activations are computed again in float32 before the k largest are taken: the values are float32's, and
-    a latent is missed only if bfloat16 ranks it below 2k.
+    x [n, d], encoder [s, d], bias [s]. With `bf16` the product is computed in bfloat16 and proposes 1.25 k candidates
+    (k + 8 at least), whose pre-activations are computed again in float32 before the k largest are taken: the values
+    are float32's, and a latent is missed only if bfloat16, which errs by .4%, ranks it below all candidates.
     """
     n, (s, _) = len(x), encoder.shape
     indices = torch.empty(n, k, dtype=torch.int64, device=x.device)
     values = torch.empty(n, k, dtype=x.dtype, device=x.device)
-    low = precision == "bf16" and 2 * k < s
+    proposed = k + max(8, k // 4)
+    low = precision == "bf16" and proposed < s
     weight, offset = (encoder.bfloat16().t(), bias.bfloat16()) if low else (encoder.t(), bias)
     inputs = x.bfloat16() if low else x
     held = torch.empty(min(rows, n), s, dtype=weight.dtype, device=x.device)
@@ -76,7 +77,7 @@ def encode_top_k(
         part = slice(start, min(start + rows, n))
         pre = torch.addmm(offset, inputs[part], weight, out=held[: part.stop - start])
         if low:
-            _, candidates = top_k(pre, 2 * k)
+            _, candidates = top_k(pre, proposed)
             exact = _at(x[part], encoder, candidates) + bias[candidates]
             chosen, place = exact.topk(k, dim=1, sorted=False)
             values[part], indices[part] = chosen, candidates.gather(1, place)

@@ -14,6 +14,7 @@ from saes.sae import Architecture, SAEConfig, SparseAutoencoder
 from saes.scaling import Scaling, folded
 from saes.settings import Training
 
+ROWS = 512  # of a tensor at once: what is multiplied stays in the cache
 BETAS, EPSILON = (0.9, 0.999), 6.25e-10  # Gao et al. 2024, A.3
 
 
@@ -166,8 +167,8 @@ def _update(key: str, adam: torch.optim.Adam) -> Any:
         gradient = tensor.grad
         assert gradient is not None
         if key == "decoder":
-            along = torch.einsum("sd,sd->s", gradient, tensor)
-            gradient.addcmul_(tensor, along[:, None], value=-1)
+            for part, row in zip(gradient.split(ROWS), tensor.split(ROWS), strict=True):
+                part.addcmul_(row, (part * row).sum(1, keepdim=True), value=-1)
         adam.step()
         tensor.grad = None
         if key == "decoder":

@@ -15,7 +15,7 @@ import torch
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.store import cannot_write
-from saes.architectures.base import Outcome, centred
+from saes.architectures.base import Outcome, reading
 from saes.architectures.batchtopk import BatchTopK, batch_top_k
 from saes.sae import SparseAutoencoder
 from saes.settings import Training
@@ -278,7 +278,7 @@ def calibrated_threshold(job: Job, trainee: Trainee, source: TokenSource) -> tor
     largest, seen = [], 0
     for batch in source.batches(job.training.batch, job.training.seed):
         x, y = _data(job, batch)
-        read, _ = centred(trainee.tensors, trainee.batch(x, y))
+        read = reading(trainee.tensors, trainee.batch(x, y)).x
         # Twice as many as wanted of each batch: one batch may hold more than its share.
         _, values, _ = batch_top_k(read, trainee.tensors["encoder"], trainee.tensors["b_enc"], 2 * k)
         largest.append(values.cpu())
@@ -306,7 +306,7 @@ class _Sums:
     def add(self, outcome: Outcome, tokens: int, variance: float) -> None:
         self.tokens += tokens
         self.steps += 1
-        self.squares += float(outcome.error.square().sum()) / variance
+        self.squares += float(outcome.share) * tokens / variance
         self.active += outcome.l0 * tokens
         for name, value in outcome.parts.items():
             self.parts[name] = self.parts.get(name, 0.0) + value

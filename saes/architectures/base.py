@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -47,6 +47,8 @@ class Outcome:
     loss: torch.Tensor
     error: torch.Tensor
     """y - y_hat, [n, d_out]."""
+    share: torch.Tensor
+    """Squared error a token."""
     fired: torch.Tensor
     """Which latents were active at any token, bool [s]."""
     l0: float
@@ -125,52 +127,57 @@ class ChoosesK(ArchitectureSpec):
         self,
         tensors: Mapping[str, torch.Tensor],
         batch: Batch,
-        read: tuple[torch.Tensor, torch.Tensor | None],
+        read: Read,
         loss: torch.Tensor,
+        share: torch.Tensor,
         error: torch.Tensor,
         fired: torch.Tensor,
         l0: float,
         threshold: float | None = None,
     ) -> Outcome:
-        """The outcome of a pass, with the auxiliary loss where latents are dead; `read` is what `centred` gave."""
+        """The outcome of a pass, with the auxiliary loss where latents are dead; `share` is its squared error."""
         parts = {}
         if batch.dead is not None and len(batch.dead) and self.aux_coefficient:
             from saes.architectures.auxk import aux_loss
 
-            x, centre = read
-            aux = aux_loss(
-                tensors, x.detach(), centre, error, batch.dead, self.k_aux_for(error.shape[1]), batch.precision
-            )
+            k_aux = self.k_aux_for(error.shape[1])
+            aux = aux_loss(tensors, read.x, read.centre, error, batch.dead, k_aux, batch.precision)
             loss = loss + self.aux_coefficient * aux
             parts["aux"] = float(aux.detach())
-        return Outcome(loss, error.detach(), fired, l0, threshold, parts)
+        return Outcome(loss, error.detach(), share.detach(), fired, l0, threshold, parts)
 
 
 def fired_at(indices: torch.Tensor, active: torch.Tensor, width: int) -> torch.Tensor:
     """Which latents are active anywhere, bool [width], from the entries of sparse codes."""
-    import torch
-
-    fired = torch.zeros(width, dtype=torch.bool, device=active.device)
-    fired[indices[active.detach() > ACTIVE]] = True
-    return fired
+    largest = active.new_zeros(width).scatter_reduce_(0, indices, active.detach(), "amax")
+    return largest > ACTIVE
 
 
-def centred(tensors: Mapping[str, torch.Tensor], batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """What the encoder reads, and the vector (which gets a gradient through it) that was subtracted, if any."""
-    if batch.transcodes:
-        return batch.x, None
-    return batch.x - tensors["b_dec"].detach(), tensors["b_dec"]
+class Read(NamedTuple):
+    """What a pass begins with."""
+
+    x: torch.Tensor
+    """What the encoder reads, without a gradient, [n, d_in]."""
+    centre: torch.Tensor | None
+    """The vector that was subtracted from the activations for it, if any: it gets a gradient through the encoder."""
+    target: torch.Tensor
+    """What the latents have to write: y - b_dec, [n, d_out], less a skip transcoder's linear part."""
 
 
-def reconstructed(written: torch.Tensor, tensors: Mapping[str, torch.Tensor], batch: Batch) -> torch.Tensor:
-    """y_hat from what the latents write: plus the bias, plus a skip transcoder's linear part."""
-    y_hat = written + tensors["b_dec"]
-    return y_hat + batch.x @ tensors["skip"].t() if "skip" in tensors else y_hat
+def reading(tensors: Mapping[str, torch.Tensor], batch: Batch) -> Read:
+    """What the encoder reads and what the latents have to write."""
+    bias = tensors["b_dec"]
+    target = batch.y - bias
+    if "skip" in tensors:
+        target = target - batch.x @ tensors["skip"].t()
+    return Read(batch.x, None, target) if batch.transcodes else Read(target.detach(), bias, target)
+
+
+def with_gradient(read: Read) -> torch.Tensor:
+    """What the encoder reads, for dense passes: differentiable in the vector that was subtracted."""
+    return read.x if read.centre is None else read.target
 
 
 def share_of_variance(error: torch.Tensor) -> torch.Tensor:
     """Squared error a token, as a share of the scaled activations' variance (which is 1)."""
     return error.square().sum() / len(error)
-
-
-Kind = Literal["topk", "batchtopk", "matryoshka", "relu", "jumprelu", "gated"]

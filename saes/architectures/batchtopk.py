@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from typing_extensions import override
 
-from saes.architectures.base import Batch, ChoosesK, Outcome, centred, fired_at, reconstructed, share_of_variance
+from saes.architectures.base import Batch, ChoosesK, Outcome, fired_at, reading, share_of_variance
 
 if TYPE_CHECKING:
     from saes.sae import Architecture
@@ -55,22 +55,23 @@ class BatchTopK(ChoosesK):
         from saes.sparse_ops import pre_activations
 
         encoder, bias = tensors["encoder"], tensors["b_enc"]
-        x, centre = centred(tensors, batch)
+        read = reading(tensors, batch)
         with torch.no_grad():
-            pattern, values, smallest = batch_top_k(x, encoder, bias, self.k_for(encoder.shape[1]), batch.precision)
-        active = pre_activations(values, x, encoder, bias, pattern, centre=centre).relu()
-        loss, error = self.reconstruction(tensors, batch, active, pattern)
+            pattern, values, least = batch_top_k(read.x, encoder, bias, self.k_for(encoder.shape[1]), batch.precision)
+        active = pre_activations(values, read.x, encoder, bias, pattern, centre=read.centre).relu()
+        loss, error = self.reconstruction(tensors, read.target, active, pattern)
         fired = fired_at(pattern.indices, active, len(encoder))
-        l0 = len(values) / max(len(x), 1)
-        return self.outcome(tensors, batch, (x, centre), loss, error, fired, l0, smallest)
+        l0 = len(values) / max(len(error), 1)
+        share = loss if self.kind == "batchtopk" else share_of_variance(error.detach())
+        return self.outcome(tensors, batch, read, loss, share, error, fired, l0, least)
 
     def reconstruction(
-        self, tensors: Mapping[str, torch.Tensor], batch: Batch, active: torch.Tensor, pattern: Pattern
+        self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor, active: torch.Tensor, pattern: Pattern
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(loss, error of the whole dictionary [n, d_out])."""
         from saes.sparse_ops import decode
 
-        error = batch.y - reconstructed(decode(active, tensors["decoder"], pattern), tensors, batch)
+        error = target - decode(active, tensors["decoder"], pattern)
         return share_of_variance(error), error
 
     @override

@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError
-from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, centred, reconstructed, share_of_variance
+from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, reading, share_of_variance, with_gradient
 from saes.architectures.relu import WARM_UP
 
 if TYPE_CHECKING:
@@ -34,22 +34,18 @@ class Gated(ArchitectureSpec):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
-        x, centre = centred(tensors, batch)
-        if centre is not None:
-            x = batch.x - centre
-        product = x @ tensors["encoder"].t()
+        read = reading(tensors, batch)
+        product = with_gradient(read) @ tensors["encoder"].t()
         gates = product + tensors["b_enc"]
         latents = (product * tensors["r_mag"].exp() + tensors["b_mag"]).relu() * (gates > 0)
-        error = batch.y - reconstructed(latents @ tensors["decoder"], tensors, batch)
+        error = read.target - latents @ tensors["decoder"]
         gates = gates.relu()
-        frozen = {name: tensors[name].detach() for name in ("b_dec", *(["skip"] if "skip" in tensors else []))}
-        aside = batch.y - reconstructed(gates @ tensors["decoder"].detach(), frozen, batch)
-        penalty = gates.sum() / len(x)
-        l1 = self.l1 * min(1.0, batch.progress / WARM_UP)
-        loss = share_of_variance(error) + l1 * penalty + share_of_variance(aside)
-        active = latents.detach() > ACTIVE
-        l0 = int((latents.detach() > 0).sum()) / max(len(x), 1)
-        return Outcome(loss, error.detach(), active.any(0), l0, parts={"l1": float(penalty.detach())})
+        aside = read.target.detach() - gates @ tensors["decoder"].detach()
+        penalty, share = gates.sum() / len(error), share_of_variance(error)
+        loss = share + self.l1 * min(1.0, batch.progress / WARM_UP) * penalty + share_of_variance(aside)
+        fired = (latents.detach() > ACTIVE).any(0)
+        l0 = int((latents.detach() > 0).sum()) / max(len(error), 1)
+        return Outcome(loss, error.detach(), share.detach(), fired, l0, parts={"l1": float(penalty.detach())})
 
     @override
     def inference(self, *, transcodes: bool) -> Architecture:

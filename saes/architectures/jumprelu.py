@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from typing_extensions import override
 
-from saes.architectures.base import ACTIVE, Batch, ChoosesK, Outcome, centred, reconstructed, share_of_variance
+from saes.architectures.base import ACTIVE, Batch, ChoosesK, Outcome, reading, share_of_variance, with_gradient
 from saes.architectures.relu import WARM_UP
 
 if TYPE_CHECKING:
@@ -52,17 +52,16 @@ class JumpReLU(ChoosesK):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
-        x, centre = centred(tensors, batch)
-        if centre is not None:
-            x = batch.x - centre
-        pre = x @ tensors["encoder"].t() + tensors["b_enc"]
+        read = reading(tensors, batch)
+        pre = with_gradient(read) @ tensors["encoder"].t() + tensors["b_enc"]
         latents, gate = _Jump.apply(pre.relu(), tensors["log_threshold"].exp(), self.bandwidth)
-        error = batch.y - reconstructed(latents @ tensors["decoder"], tensors, batch)
-        l0 = gate.sum() / len(x)
+        error = read.target - latents @ tensors["decoder"]
+        l0 = gate.sum() / len(error)
+        share = share_of_variance(error)
         warm = min(1.0, batch.progress / WARM_UP)
-        loss = share_of_variance(error) + self.sparsity * warm * (l0 / self.k_for(x.shape[1]) - 1).square()
+        loss = share + self.sparsity * warm * (l0 / self.k_for(read.x.shape[1]) - 1).square()
         fired = (latents.detach() > ACTIVE).any(0)
-        return self.outcome(tensors, batch, (x, centre), loss, error, fired, float(l0.detach()))
+        return self.outcome(tensors, batch, read, loss, share, error, fired, float(l0.detach()))
 
     @override
     def inference(self, *, transcodes: bool) -> Architecture:

@@ -10,7 +10,7 @@ from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError
-from saes.architectures.base import Batch, reconstructed, share_of_variance
+from saes.architectures.base import share_of_variance
 from saes.architectures.batchtopk import BatchTopK
 from saes.sparse_ops import Pattern, decode
 
@@ -33,7 +33,7 @@ class Matryoshka(BatchTopK):
 
     @override
     def reconstruction(
-        self, tensors: Mapping[str, torch.Tensor], batch: Batch, active: torch.Tensor, pattern: Pattern
+        self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor, active: torch.Tensor, pattern: Pattern
     ) -> tuple[torch.Tensor, torch.Tensor]:
         bounds = torch.tensor(
             [max(1, round(share * pattern.width)) for share in self.levels[:-1]], device=active.device
@@ -41,12 +41,11 @@ class Matryoshka(BatchTopK):
         level = torch.bucketize(pattern.indices, bounds, right=True)
         counts = pattern.offsets.diff()
         tokens = torch.repeat_interleave(torch.arange(len(counts), device=active.device), counts)
-        y_hat = reconstructed(torch.zeros_like(batch.y), tensors, batch)
-        loss = y_hat.new_zeros(())
+        error, loss = target, target.new_zeros(())
         for number in range(len(self.levels)):
             here = (level == number).nonzero().flatten()
             ends = torch.bincount(tokens[here], minlength=len(counts)).cumsum(0)
             part = Pattern(torch.cat([ends.new_zeros(1), ends]), pattern.indices[here], pattern.width)
-            y_hat = y_hat + decode(active[here], tensors["decoder"], part)
-            loss = loss + share_of_variance(batch.y - y_hat) / len(self.levels)
-        return loss, batch.y - y_hat
+            error = error - decode(active[here], tensors["decoder"], part)
+            loss = loss + share_of_variance(error) / len(self.levels)
+        return loss, error

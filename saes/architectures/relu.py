@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from typing_extensions import override
 
-from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, centred, reconstructed, share_of_variance
+from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, reading, share_of_variance, with_gradient
 
 if TYPE_CHECKING:
     from saes.sae import Architecture
@@ -27,16 +27,15 @@ class ReLU(ArchitectureSpec):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
-        x, centre = centred(tensors, batch)
-        if centre is not None:
-            x = batch.x - centre
-        latents = (x @ tensors["encoder"].t() + tensors["b_enc"]).relu()
-        error = batch.y - reconstructed(latents @ tensors["decoder"], tensors, batch)
-        penalty = latents.sum() / len(x)
-        loss = share_of_variance(error) + self.l1 * min(1.0, batch.progress / WARM_UP) * penalty
-        active = latents.detach() > ACTIVE
-        l0 = int((latents.detach() > 0).sum()) / max(len(x), 1)
-        return Outcome(loss, error.detach(), active.any(0), l0, parts={"l1": float(penalty.detach())})
+        read = reading(tensors, batch)
+        latents = (with_gradient(read) @ tensors["encoder"].t() + tensors["b_enc"]).relu()
+        error = read.target - latents @ tensors["decoder"]
+        penalty = latents.sum() / len(error)
+        share = share_of_variance(error)
+        loss = share + self.l1 * min(1.0, batch.progress / WARM_UP) * penalty
+        fired = (latents.detach() > ACTIVE).any(0)
+        l0 = int((latents.detach() > 0).sum()) / max(len(error), 1)
+        return Outcome(loss, error.detach(), share.detach(), fired, l0, parts={"l1": float(penalty.detach())})
 
     @override
     def inference(self, *, transcodes: bool) -> Architecture:

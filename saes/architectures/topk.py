@@ -9,7 +9,7 @@ import torch
 from typing_extensions import override
 
 from bridge.errors import ConfigError
-from saes.architectures.base import Batch, ChoosesK, Outcome, centred, fired_at, reconstructed, share_of_variance
+from saes.architectures.base import Batch, ChoosesK, Outcome, fired_at, reading, share_of_variance
 
 if TYPE_CHECKING:
     from saes.sae import Architecture
@@ -27,17 +27,17 @@ class TopK(ChoosesK):
         encoder, bias = tensors["encoder"], tensors["b_enc"]
         s, d_in = encoder.shape
         k = self.k_for(d_in)
-        x, centre = centred(tensors, batch)
+        read = reading(tensors, batch)
         with torch.no_grad():
-            chosen, values = encode_top_k(x, encoder, bias, k, precision=batch.precision)
-        offsets = torch.arange(0, chosen.numel() + 1, k, device=x.device)
+            chosen, values = encode_top_k(read.x, encoder, bias, k, precision=batch.precision)
+        offsets = torch.arange(0, chosen.numel() + 1, k, device=bias.device)
         pattern = Pattern(offsets, chosen.reshape(-1), s)
         # ReLU after the choice: a chosen latent below 0 is inactive and gets no gradient.
-        active = pre_activations(values.reshape(-1), x, encoder, bias, pattern, centre=centre).relu()
-        error = batch.y - reconstructed(decode(active, tensors["decoder"], pattern), tensors, batch)
-        fired = fired_at(pattern.indices, active, s)
-        l0 = int((active.detach() > 0).sum()) / max(len(x), 1)
-        return self.outcome(tensors, batch, (x, centre), share_of_variance(error), error, fired, l0)
+        active = pre_activations(values.reshape(-1), read.x, encoder, bias, pattern, centre=read.centre).relu()
+        error = read.target - decode(active, tensors["decoder"], pattern)
+        share = share_of_variance(error)
+        l0 = int((active.detach() > 0).sum()) / max(len(error), 1)
+        return self.outcome(tensors, batch, read, share, share, error, fired_at(pattern.indices, active, s), l0)
 
     @override
     def inference(self, *, transcodes: bool) -> Architecture:
