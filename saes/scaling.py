@@ -21,9 +21,9 @@ class Scaling:
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def apply(self, x: torch.Tensor) -> torch.Tensor:
-        """Scaled activations, [n, d]."""
-        return (x - self.mean).div_(self.scale)
+    def apply(self, x: torch.Tensor, *, in_place: bool = False) -> torch.Tensor:
+        """Scaled activations, [n, d]; `in_place` overwrites the given ones."""
+        return (x.sub_(self.mean) if in_place else x - self.mean).div_(self.scale)
 
     @staticmethod
     def none(width: int) -> Scaling:

@@ -24,7 +24,7 @@ from torch.nn import functional
 from saes.codes import SparseCodes
 
 Precision = Literal["fp32", "bf16"]
-ROWS = 512
+ROWS = 256
 """Tokens whose pre-activations are held at once."""
 GROUPS = 512
 """Groups of latents in the first stage of top-k."""
@@ -182,23 +182,25 @@ class _Sampled(torch.autograd.Function):
         return None, to_x, to_centre, to_encoder, to_bias, None
 
 
-class _Decode(torch.autograd.Function):
-    """The sum of the active latents' directions, differentiable in activations and directions."""
+class _Error(torch.autograd.Function):
+    """target - codes directions, differentiable in all three."""
 
     @staticmethod
-    def forward(ctx: Any, values: torch.Tensor, directions: torch.Tensor, pattern: Pattern) -> torch.Tensor:
+    def forward(
+        ctx: Any, target: torch.Tensor, values: torch.Tensor, directions: torch.Tensor, pattern: Pattern
+    ) -> torch.Tensor:
         ctx.save_for_backward(values, directions)
         ctx.pattern = pattern
-        return pattern.sum_over_latents(values, directions)
+        return pattern.sum_over_latents(values, directions).neg_().add_(target)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
         gradient = gradients[0].contiguous()
         values, directions = ctx.saved_tensors
         pattern: Pattern = ctx.pattern
-        to_values = sampled_product(gradient, directions, pattern.offsets, pattern.indices)
-        to_directions = pattern.sum_over_tokens(values, gradient) if ctx.needs_input_grad[1] else None
-        return to_values, to_directions, None
+        to_values = sampled_product(gradient, directions, pattern.offsets, pattern.indices).neg_()
+        to_directions = pattern.sum_over_tokens(-values, gradient) if ctx.needs_input_grad[2] else None
+        return gradient if ctx.needs_input_grad[0] else None, to_values, to_directions, None
 
 
 def pre_activations(
@@ -219,9 +221,11 @@ def pre_activations(
     return out
 
 
-def decode(values: torch.Tensor, directions: torch.Tensor, pattern: Pattern) -> torch.Tensor:
-    """codes @ directions, [n, d], for activations [active] and directions [s, d]; differentiable in both."""
-    out: torch.Tensor = _Decode.apply(values, directions, pattern)
+def decoding_error(
+    target: torch.Tensor, values: torch.Tensor, directions: torch.Tensor, pattern: Pattern
+) -> torch.Tensor:
+    """target - codes @ directions, [n, d], for activations [active] and directions [s, d]; differentiable in all."""
+    out: torch.Tensor = _Error.apply(target, values, directions, pattern)
     return out
 
 

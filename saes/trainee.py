@@ -84,20 +84,22 @@ class Trainee:
         """The latents that are dead now, int64."""
         return (self.silent >= self.dead_after).nonzero().flatten()
 
-    def batch(self, x: torch.Tensor, y: torch.Tensor | None) -> Batch:
+    def batch(self, x: torch.Tensor, y: torch.Tensor | None, *, in_place: bool = False) -> Batch:
         """Raw activations, scaled, with what a forward pass has to know."""
-        scaled = self.reads.apply(x.to(self.device))
-        target = scaled if y is None else self.writes.apply(y.to(self.device))
+        scaled = self.reads.apply(x.to(self.device), in_place=in_place)
+        target = scaled if y is None else self.writes.apply(y.to(self.device), in_place=in_place)
         progress = (self.step_number + 1) / self.steps
         dead = self.dead
         return Batch(
             scaled, target, dead if len(dead) else None, progress, self.training.precision, transcodes=y is not None
         )
 
-    def step(self, x: torch.Tensor, y: torch.Tensor | None = None) -> Outcome:
-        """One step on raw activations x [n, d_in] (y [n, d_out] for transcoders). Where the loss is not finite nothing
-        is changed, and the caller is left to say why."""
-        outcome = self.training.architecture.forward(self.tensors, self.batch(x, y))
+    def step(self, x: torch.Tensor, y: torch.Tensor | None = None, *, in_place: bool = False) -> Outcome:
+        """One step on raw activations x [n, d_in] (y [n, d_out] for transcoders), which `in_place` overwrites.
+
+        Where the loss is not finite nothing is changed, and the caller is left to say why.
+        """
+        outcome = self.training.architecture.forward(self.tensors, self.batch(x, y, in_place=in_place))
         if not torch.isfinite(outcome.loss):
             return outcome
         rate = self.training.learning_rate(self.latents) * self.training.rate_at(self.step_number, self.steps)

@@ -118,11 +118,12 @@ def train(
     every, saved_at = max(1, steps // REPORTS), time.perf_counter()
     watch = {job.name: Watch(job.name) for job in jobs}
     sums = {job.name: _Sums() for job in jobs}
+    alone = len(jobs) == 1  # others would need the batch, too
     for batch in _batches(source, training, steps, run.step):
         for job in jobs:
             x, y = _data(job, batch)
             trainee = trainees[job.name]
-            outcome = trainee.step(x, y)
+            outcome = trainee.step(x, y, in_place=alone)
             if not torch.isfinite(outcome.loss):
                 run.save(trainees)
                 raise _not_finite(job, trainee, x, y)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from saes.sparse_ops import Pattern, Precision, decode, encode_top_k, pre_activations
+from saes.sparse_ops import Pattern, Precision, decoding_error, encode_top_k, pre_activations
 
 
 def aux_loss(
@@ -32,6 +32,6 @@ def aux_loss(
     offsets = torch.arange(0, chosen.numel() + 1, k, device=x.device)
     pattern = Pattern(offsets, dead[chosen.reshape(-1)], len(tensors["encoder"]))
     pre = pre_activations(values.reshape(-1), x, tensors["encoder"], tensors["b_enc"], pattern, centre=centre)
-    e_hat = decode(pre.relu(), tensors["decoder"], pattern)
-    ratio = (error - e_hat).square().sum() / (error - error.mean(0)).square().sum()
+    left = decoding_error(error, pre.relu(), tensors["decoder"], pattern)
+    ratio = left.square().sum() / (error - error.mean(0)).square().sum()
     return ratio.nan_to_num(0.0, posinf=0.0)

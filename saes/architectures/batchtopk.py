@@ -69,9 +69,9 @@ class BatchTopK(ChoosesK):
         self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor, active: torch.Tensor, pattern: Pattern
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """(loss, error of the whole dictionary [n, d_out])."""
-        from saes.sparse_ops import decode
+        from saes.sparse_ops import decoding_error
 
-        error = target - decode(active, tensors["decoder"], pattern)
+        error = decoding_error(target, active, tensors["decoder"], pattern)
         return share_of_variance(error), error
 
     @override

@@ -12,7 +12,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError
 from saes.architectures.base import share_of_variance
 from saes.architectures.batchtopk import BatchTopK
-from saes.sparse_ops import Pattern, decode
+from saes.sparse_ops import Pattern, decoding_error
 
 
 class Matryoshka(BatchTopK):
@@ -46,6 +46,6 @@ class Matryoshka(BatchTopK):
             here = (level == number).nonzero().flatten()
             ends = torch.bincount(tokens[here], minlength=len(counts)).cumsum(0)
             part = Pattern(torch.cat([ends.new_zeros(1), ends]), pattern.indices[here], pattern.width)
-            error = error - decode(active[here], tensors["decoder"], part)
+            error = decoding_error(error, active[here], tensors["decoder"], part)
             loss = loss + share_of_variance(error) / len(self.levels)
         return loss, error

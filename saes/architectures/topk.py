@@ -22,7 +22,7 @@ class TopK(ChoosesK):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
-        from saes.sparse_ops import Pattern, decode, encode_top_k, pre_activations
+        from saes.sparse_ops import Pattern, decoding_error, encode_top_k, pre_activations
 
         encoder, bias = tensors["encoder"], tensors["b_enc"]
         s, d_in = encoder.shape
@@ -34,7 +34,7 @@ class TopK(ChoosesK):
         pattern = Pattern(offsets, chosen.reshape(-1), s)
         # ReLU after the choice: a chosen latent below 0 is inactive and gets no gradient.
         active = pre_activations(values.reshape(-1), read.x, encoder, bias, pattern, centre=read.centre).relu()
-        error = read.target - decode(active, tensors["decoder"], pattern)
+        error = decoding_error(read.target, active, tensors["decoder"], pattern)
         share = share_of_variance(error)
         l0 = int((active.detach() > 0).sum()) / max(len(error), 1)
         return self.outcome(tensors, batch, read, share, share, error, fired_at(pattern.indices, active, s), l0)
