@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bridge.errors import ConfigError, InputError, UnreachableError, UserError
+from bridge.errors import ConfigError, InputError, StorageError, UnreachableError, UserError
+from bridge.store import file_sha256, write_atomically
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -17,27 +19,85 @@ def versions(*packages: str) -> dict[str, str]:
     return {package: version(package) for package in packages}
 
 
-def commit_of(repository: str, revision: str | None) -> str:
+def commit_of(repository: str, revision: str | None, *, ask: bool = False) -> str:
     """The commit that a revision of a hub repository stands for (the default branch for None).
 
-    What the local cache says comes first, so that a run with cached weights needs no network and stays the same.
-    Raises UnreachableError without a network, ConfigError for an unknown repository or revision.
+    What the local cache remembers comes first, so that a run with cached weights needs no network and stays the same.
+    With `ask`, the hub is asked even so; the cache counts only if the hub cannot be reached.
+    Raises UnreachableError without a network, ConfigError for an unknown repository or revision, and, with `ask`, for
+    a branch or tag that stands for another commit than when it was first used here.
     """
     if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
         return revision
-    import huggingface_hub.constants as constants
-
-    folder = "models--" + repository.replace("/", "--")
-    reference = Path(constants.HF_HUB_CACHE) / folder / "refs" / (revision or "main")
-    if reference.is_file():
-        return reference.read_text().strip()
+    reference = _cache_of(repository) / "refs" / (revision or "main")
+    remembered = reference.read_text().strip() if reference.is_file() else None
+    if remembered and not ask:
+        return remembered
     from huggingface_hub import HfApi
 
-    with fetching(repository):
-        commit = HfApi().model_info(repository, revision=revision, timeout=20).sha
+    try:
+        with fetching(repository):
+            commit = HfApi().model_info(repository, revision=revision, timeout=20).sha
+    except UnreachableError:
+        if remembered:
+            return remembered
+        raise
     if commit is None:
         raise UnreachableError(f"The hub names no commit for {repository}; state a `revision` of 40 hex digits.")
+    if remembered and commit != remembered:
+        raise ConfigError(
+            f"{repository} has changed: its revision {revision or 'main'!r} was {remembered} when it was first used "
+            f"here and is {commit} now; state one of these two commits as `revision`."
+        )
+    with suppress(StorageError):
+        write_atomically(reference, commit)
     return commit
+
+
+def file_names(repository: str, commit: str) -> list[str]:
+    """The files of a repository at a commit; those that are cached where the hub cannot be reached.
+
+    Raises UnreachableError without a network and without a cached file, ConfigError for an unknown repository.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        with fetching(repository):
+            return HfApi().list_repo_files(repository, revision=commit)
+    except UnreachableError:
+        if cached := cached_names(repository, commit):
+            return cached
+        raise
+
+
+def cached_names(repository: str, commit: str) -> list[str]:
+    """The files of a repository at a commit that are in the local cache."""
+    folder = _cache_of(repository) / "snapshots" / commit
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def check_cached(path: Path) -> None:
+    """Hold a file of the local cache against the hash of its content that the hub gave and the cache stores it under
+    (sha256 of large files, git's sha1 of small ones).
+
+    Raises InputError for a damaged file. Files outside the cache, or in a cache without links, pass.
+    """
+    blob = path.resolve()
+    if blob.parent.name != "blobs" or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        return
+    if len(blob.name) == 64:
+        found = file_sha256(blob)
+    else:
+        content = blob.read_bytes()
+        found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    if found != blob.name:
+        raise InputError(f"{path} is not the file that the hub has (its hash differs); delete {blob} and load again.")
+
+
+def _cache_of(repository: str) -> Path:
+    import huggingface_hub.constants as constants
+
+    return Path(constants.HF_HUB_CACHE) / ("models--" + repository.replace("/", "--"))
 
 
 def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any]:
@@ -49,8 +109,6 @@ def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any
         return {}
     if not is_local(model):
         return {"revision": commit_of(model, revision)}
-    from bridge.store import file_sha256
-
     files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors", ".bin", ".txt"))
     if not files:
         raise InputError(f"The model folder {model} holds no model; give a folder with config.json and weights.")
