@@ -114,7 +114,7 @@ class EncodingComparison(ComparisonSpec):
         seed = planner.config.seed
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from comparisons.recordings_encoded import RecordingsEncoded
+            from comparisons.encoding.recordings_encoded import RecordingsEncoded
 
             about = {
                 "model": "other subjects",
@@ -144,7 +144,7 @@ class EncodingComparison(ComparisonSpec):
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from bridge.activations import Activations
-            from comparisons.recordings_encoded import RecordingsEncoded
+            from comparisons.encoding.recordings_encoded import RecordingsEncoded
 
             activations = Activations(needed[capture])
             recordings = load_responses(needed[brain])

@@ -215,7 +215,7 @@ class RSAComparison(ComparisonSpec):
 
     def _p(self, found: RSA, models: np.ndarray, region: np.ndarray, measure: str, seed: int) -> tuple[np.ndarray, str]:
         """Two-sided p against zero, [m], and in words how it was found."""
-        from comparisons.permutation import MEASURES, permute_stimuli
+        from comparisons.rsa.permutation import MEASURES, permute_stimuli
 
         if measure in MEASURES and self.permutations:
             permuted = permute_stimuli(models, region, measure=measure, permutations=self.permutations, seed=seed)

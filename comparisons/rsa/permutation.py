@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bridge.errors import InputError, did_you_mean
-from comparisons.linear_scores import stimuli_of
-from comparisons.rsa import check_rdms
+from comparisons.rsa.evaluation import check_rdms
+from comparisons.rsa.linear_scores import stimuli_of
 
 MEASURES = ("spearman", "rho-a", "corr", "corr_cov")
 _BYTES = 2**26

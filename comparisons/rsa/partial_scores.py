@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.linear_scores import InnerProducts, inner_products, scores, similarities, stimuli_of
-from comparisons.rank_scores import RankScores
+from comparisons.rsa.linear_scores import InnerProducts, inner_products, scores, similarities, stimuli_of
+from comparisons.rsa.rank_scores import RankScores
 
 MEASURES = ("spearman", "corr", "corr_cov")
 # A residual below this share of its RDM is rounding: the nuisances explain all of it.

@@ -14,11 +14,11 @@ from itertools import chain, combinations
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws, Resampling
-from comparisons.inference import RSA, infer
-from comparisons.linear_scores import InnerProducts, inner_products, stimuli_of, with_pools
-from comparisons.rank_scores import RankScores
-from comparisons.rsa import check_rdms
+from comparisons.rsa.bootstrap import Draws, Resampling
+from comparisons.rsa.evaluation import check_rdms
+from comparisons.rsa.inference import RSA, infer
+from comparisons.rsa.linear_scores import InnerProducts, inner_products, stimuli_of, with_pools
+from comparisons.rsa.rank_scores import RankScores
 
 MEASURES = ("spearman", "corr")
 _MOST_GROUPS = 6

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bridge.errors import InputError
-from comparisons.ceilings import (
+from comparisons.encoding.ceilings import (
     ceiling_score,
     internal_consistency,
     leave_one_subject_out,

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.linear_scores import stimuli_of
+from comparisons.rsa.linear_scores import stimuli_of
 
 MEASURES = ("tau-a",)
 # Up to here Z is held; beyond, scipy's count for each draw is the faster one.

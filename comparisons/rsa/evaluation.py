@@ -12,14 +12,12 @@ from collections.abc import Callable
 import numpy as np
 
 from bridge.errors import InputError, did_you_mean
-from comparisons import linear_scores, partial_scores, rank_scores, tau_scores
-from comparisons.bootstrap import Draws, Resampling
-from comparisons.inference import RSA, Scores, infer
-from comparisons.linear_scores import stimuli_of
+from comparisons.rsa import linear_scores, partial_scores, rank_scores, tau_scores
+from comparisons.rsa.bootstrap import Draws, Resampling
+from comparisons.rsa.inference import RSA, Scores, infer
+from comparisons.rsa.linear_scores import stimuli_of
 
 MEASURES = (*rank_scores.MEASURES, *linear_scores.MEASURES, *tau_scores.MEASURES)
-
-__all__ = ["MEASURES", "RSA", "Draws", "evaluate"]
 
 
 def evaluate(

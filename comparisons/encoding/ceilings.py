@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from bridge.errors import InputError, did_you_mean
-from comparisons.encoding import Predictivity, nanmean, nanmedian, pearson, predictivity
-from comparisons.gram import LinearKernel
+from comparisons.encoding.evaluation import Predictivity, nanmean, nanmedian, pearson, predictivity
+from comparisons.encoding.gram import LinearKernel
 
 NORMALISATIONS = ("r^2/c", "(r/c)^2")
 """Brain-Score's ceiled score: since December 2025, and before."""

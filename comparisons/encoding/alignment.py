@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.gram import LinearKernel
+from comparisons.encoding.gram import LinearKernel
 
 
 def cka(x: np.ndarray | LinearKernel, y: np.ndarray | LinearKernel, *, unbiased: bool = True) -> float:

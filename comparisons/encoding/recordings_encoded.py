@@ -9,16 +9,16 @@ import numpy as np
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.streams import Site
-from comparisons.alignment import cka, procrustes
-from comparisons.ceilings import (
+from comparisons.encoding.alignment import cka, procrustes
+from comparisons.encoding.ceilings import (
     ceiling_score,
     internal_consistency,
     leave_one_subject_out,
     noise_corrected_r2,
     normalised,
 )
-from comparisons.encoding import Predictivity, brainscore_splits, nanmean, nanmedian, predictivity
-from comparisons.gram import LinearKernel
+from comparisons.encoding.evaluation import Predictivity, brainscore_splits, nanmean, nanmedian, predictivity
+from comparisons.encoding.gram import LinearKernel
 
 if TYPE_CHECKING:
     from bridge.activations import Activations

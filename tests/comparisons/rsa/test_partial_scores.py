@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import rankdata
 
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws
 from comparisons.rsa import evaluate
+from comparisons.rsa.bootstrap import Draws
 
 
 def data(n: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

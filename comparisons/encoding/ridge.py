@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.gram import LinearKernel, double_centred
-from comparisons.pls import Split
+from comparisons.encoding.gram import LinearKernel, double_centred
+from comparisons.encoding.pls import Split
 
 PENALTIES = np.concatenate(
     [

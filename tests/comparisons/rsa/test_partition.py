@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import rankdata
 
 from bridge.errors import InputError
-from comparisons.partition import partition_variance
+from comparisons.rsa.partition import partition_variance
 
 
 def r_squared(predictors: np.ndarray, target: np.ndarray) -> float:

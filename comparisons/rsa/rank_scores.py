@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.linear_scores import InnerProducts, ceilings_of, stimuli_of
+from comparisons.rsa.linear_scores import InnerProducts, ceilings_of, stimuli_of
 
 MEASURES = ("spearman", "rho-a")
 

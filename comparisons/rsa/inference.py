@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws, Resampled, Resampling, draw_counts
+from comparisons.rsa.bootstrap import Draws, Resampled, Resampling, draw_counts
 
 
 class Scores(Protocol):

@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import binom
 
 from bridge.errors import InputError
-from comparisons.permutation import MEASURES, permute_stimuli
 from comparisons.rdms import euclidean_rdm
 from comparisons.rsa import evaluate
+from comparisons.rsa.permutation import MEASURES, permute_stimuli
 
 
 def data(n: int = 12, subjects: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.linear_scores import LinearScores, stimuli_of
 from comparisons.rdms import dense_patterns
-from comparisons.rsa import check_rdms
+from comparisons.rsa.evaluation import check_rdms
+from comparisons.rsa.linear_scores import LinearScores, stimuli_of
 
 PENALTIES = tuple(10.0 ** np.arange(-4, 3.5, 0.5))
 """Ridge penalties, as multiples of the number of training pairs (every predictor has unit variance)."""

@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws, Resampled, Resampling, draw_counts
-from comparisons.inference import RSA
-from comparisons.linear_scores import MEASURES, InnerProducts, inner_products
-from comparisons.rsa import check_rdms
+from comparisons.rsa.bootstrap import Draws, Resampled, Resampling, draw_counts
+from comparisons.rsa.evaluation import check_rdms
+from comparisons.rsa.inference import RSA
+from comparisons.rsa.linear_scores import MEASURES, InnerProducts, inner_products
 
 _ROWS_AT_ONCE = 256
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from bridge.errors import InputError
-from comparisons import pls
-from comparisons.encoding import brainscore_splits, pearson, predictivity, reverse_predictivity
-from comparisons.gram import LinearKernel
-from comparisons.ridge import PENALTIES
+from comparisons.encoding import brainscore_splits, pearson, pls, predictivity, reverse_predictivity
+from comparisons.encoding.gram import LinearKernel
+from comparisons.encoding.ridge import PENALTIES
 
 
 def made(n: int = 120, p: int = 300, q: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray, list[str]]:

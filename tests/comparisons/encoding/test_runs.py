@@ -128,7 +128,7 @@ def test_a_site_is_selected_on_other_stimuli_than_it_is_reported_on(
         seen.append(responses)
         return predictivity(features, responses, **options)
 
-    monkeypatch.setattr("comparisons.recordings_encoded.predictivity", spy)
+    monkeypatch.setattr("comparisons.encoding.recordings_encoded.predictivity", spy)
     results = run(parse(config(select={"fraction": 0.4}, measures=["ridgecv"], scores=["r"])), tmp_path / "out").results
     reported, choosing = seen[0], seen[1]
     assert (len(reported), len(choosing)) == (36, 23)

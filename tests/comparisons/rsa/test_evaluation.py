@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws
 from comparisons.rsa import MEASURES, RSA, evaluate
+from comparisons.rsa.bootstrap import Draws
 
 TOLERANCE = {"spearman": 1e-12, "rho-a": 1e-12, "tau-a": 1e-12}
 
@@ -190,7 +190,7 @@ def test_whitened_correlation_beyond_a_hundred_stimuli_equals_the_dense_solve() 
 
 
 def test_tau_a_of_long_rdms_counts_draw_by_draw_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    import comparisons.tau_scores as tau
+    import comparisons.rsa.tau_scores as tau
 
     models, region = correlated(9, 3, ties=True)
     together = evaluate(models, region, measure="tau-a", draws=12)
@@ -219,7 +219,7 @@ def test_draws_repeat_from_their_seed_and_from_a_file(tmp_path: Path) -> None:
 
 
 def test_the_result_does_not_depend_on_the_chunks_of_draws_or_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    import comparisons.linear_scores as linear
+    import comparisons.rsa.linear_scores as linear
 
     models, region = correlated(12, 3, models=7)
     whole = {measure: evaluate(models, region, measure=measure, draws=40) for measure in ("corr", "corr_cov")}
@@ -231,7 +231,7 @@ def test_the_result_does_not_depend_on_the_chunks_of_draws_or_pairs(monkeypatch:
 
 
 def test_long_rdms_take_another_route_to_the_same_sums(monkeypatch: pytest.MonkeyPatch) -> None:
-    import comparisons.linear_scores as linear
+    import comparisons.rsa.linear_scores as linear
 
     models, region = correlated(21, 2, models=1)
     whole = evaluate(models, region, measure="corr", draws=20)

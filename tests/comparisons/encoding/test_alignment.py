@@ -8,7 +8,7 @@ from scipy.spatial import procrustes as scipy_procrustes
 from scipy.stats import ortho_group
 
 from bridge.errors import InputError
-from comparisons.alignment import cka, procrustes
+from comparisons.encoding.alignment import cka, procrustes
 
 
 def pair(n: int = 40, p: int = 70, q: int = 12, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

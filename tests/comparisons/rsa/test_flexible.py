@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import comparisons.flexible as flexible
+import comparisons.rsa.flexible as flexible
 from bridge.errors import InputError
-from comparisons.bootstrap import Draws
-from comparisons.flexible import FlexibleModel, evaluate_flexible
+from comparisons.rsa.bootstrap import Draws
+from comparisons.rsa.flexible import FlexibleModel, evaluate_flexible
 
 
 def data(n: int, subjects: int, seed: int = 0) -> tuple[list[FlexibleModel], np.ndarray]:

@@ -8,7 +8,7 @@ from scipy.spatial.distance import pdist, squareform
 from sklearn.linear_model import Ridge
 
 from bridge.errors import InputError
-from comparisons.reweighted import _fit, pair_moments, reweighted_rsa
+from comparisons.rsa.reweighted import _fit, pair_moments, reweighted_rsa
 
 
 def planted(n: int = 40, m: int = 12, subjects: int = 3, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

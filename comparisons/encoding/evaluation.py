@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from bridge.errors import InputError, did_you_mean
-from comparisons.gram import LinearKernel
-from comparisons.pls import COMPONENTS, Split, pls_predictions
-from comparisons.ridge import PENALTIES, ridge_cv_predictions, ridge_predictions
+from comparisons.encoding.gram import LinearKernel
+from comparisons.encoding.pls import COMPONENTS, Split, pls_predictions
+from comparisons.encoding.ridge import PENALTIES, ridge_cv_predictions, ridge_predictions
 
 METHODS = ("pls", "ridge", "ridgecv", "neuron-to-neuron")
 

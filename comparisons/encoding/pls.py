@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from comparisons.gram import LinearKernel, double_centred, rank_up_to, tolerance
+from comparisons.encoding.gram import LinearKernel, double_centred, rank_up_to, tolerance
 
 COMPONENTS = 25
 """Brain-Score's number of components."""
