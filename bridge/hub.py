@@ -145,7 +145,7 @@ def fetching(what: str) -> Iterator[None]:
     """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.
 
     Raises ConfigError for a repository or revision that does not exist, InputError for files on this machine,
-    UnreachableError for the network. Errors of other kinds pass.
+    UnreachableError for the network and for what the hub refuses. Errors of other kinds pass.
     """
     try:
         yield
@@ -157,7 +157,14 @@ def fetching(what: str) -> Iterator[None]:
         reason = (str(chain[-1]).strip() or type(chain[-1]).__name__).split("\n")[0][:200]
         if names & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
             raise ConfigError(
-                f"The hub has no repository or revision {what!r} that can be read ({reason}); check the spelling."
+                f"The hub has no repository or revision {what!r} that can be read ({reason}); check the spelling, or "
+                "log in (`hf auth login`) if it is a private one."
+            ) from error
+        refused = next((link for link in chain if _status(link) in (401, 403)), None)
+        if refused is not None:
+            said = (getattr(refused, "server_message", None) or reason).strip().split("\n")[0]
+            raise UnreachableError(
+                f"The hub refuses {what} ({said}); log in (`hf auth login`) with a token that may do this."
             ) from error
         if is_local(what) and isinstance(error, OSError | ValueError):
             raise InputError(f"The model folder {what} cannot be read ({reason}); give a complete one.") from error
@@ -168,6 +175,10 @@ def fetching(what: str) -> Iterator[None]:
                 f"{what} cannot be fetched ({reason}); connect to the network, or give a local folder or checkpoint."
             ) from error
         raise
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
