@@ -198,7 +198,7 @@ def match_activations(
     correlate positively with none.
 
     Raises InputError for sides without a common stimulus or with different numbers of tokens of one, for ids that do
-    not fit the rows, and for values that are negative or not finite.
+    not fit the rows, and for values that are not finite.
     """
     codes = []
     for which, values, ids in (("first", as_csr(a), stimuli_a), ("second", as_csr(b), stimuli_b)):

@@ -36,8 +36,8 @@ class Nearest:
 
 def nearest(a: Side, b: Side) -> Nearest:
     """The best partners in either direction, in one pass over the blocks of scores."""
-    partner_a, score_a = np.full(len(a), -1), np.zeros(len(a), np.float32)
-    partner_b, score_b = np.full(len(b), -1), torch.zeros(len(b))
+    partner_a, score_a = np.full(len(a), -1), np.zeros(len(a))
+    partner_b, score_b = np.full(len(b), -1), torch.zeros(len(b), dtype=torch.float64)
     best_b = torch.from_numpy(partner_b)
     if len(a) and len(b):
         for start, block in a.blocks(b):
@@ -48,7 +48,7 @@ def nearest(a: Side, b: Side) -> Nearest:
             value, index = block.max(dim=0)
             # Strictly: of equal scores the first row stays.
             better = value > score_b
-            score_b[better], best_b[better] = value[better], index[better] + start
+            score_b[better], best_b[better] = value[better].double(), index[better] + start
     return Nearest(partner_a, score_a, best_b.numpy(), score_b.numpy())
 
 

@@ -1,13 +1,14 @@
 """Two sides of a matching, block by block: cosines of decoder directions, correlations of activations.
 
 A side holds one dictionary's latents in the form in which they are compared. Scores of all pairs come in blocks of
-rows [b, m_b], float32, so that the full matrix (10 GB for 50,000 x 50,000) never stands in memory.
+rows [b, m_b], so that the full matrix (10 GB for 50,000 x 50,000) never stands in memory.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
 
 BLOCK = 2**24
-"""Scores that a block holds at most (64 MB)."""
+"""Scores that a block holds at most (64 MB of cosines, 128 MB of correlations)."""
 _CONSTANT = 1e-12  # of the mean square: a variance below it is rounding
 
 
@@ -36,7 +37,7 @@ class Side(ABC):
 
     @abstractmethod
     def rows(self, other: Self, start: int, stop: int) -> torch.Tensor:
-        """Scores of latents `start` to `stop` with all of `other`, float32 [stop - start, m_b]."""
+        """Scores of latents `start` to `stop` with all of `other`, [stop - start, m_b], float32 or float64."""
 
     @abstractmethod
     def scores(self, other: Self, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
@@ -107,8 +108,8 @@ class Directions(Side):
 class Activity(Side):
     """Activations over the same tokens, compared by Pearson's correlation; dead and constant latents are not alive.
 
-    With activations x, y >= 0 of means mx, my and deviations sx, sy over n tokens, r = (x'y / n - mx my) / (sx sy).
-    x'y is a product of sparse matrices. A pair that is never active together has r <= 0 and scores 0.
+    With activations x, y of means mx, my and deviations sx, sy over n tokens, r = (x'y / n - mx my) / (sx sy), of
+    which x'y is a product of sparse matrices.
 
     The null permutes stimuli, the tokens of a stimulus staying together and in their places where all stimuli have
     the same number of tokens; otherwise it permutes tokens.
@@ -119,49 +120,46 @@ class Activity(Side):
     def __init__(self, codes: csr_matrix, tokens: int | None = 1):
         """codes [n, m]; `tokens` is the number of consecutive rows a stimulus, None where it differs between stimuli.
 
-        Raises InputError for values that are negative or not finite.
+        Raises InputError for values that are not finite.
         """
         values = codes.astype(np.float64)
-        if not np.isfinite(values.data).all() or (values.data < 0).any():
-            raise InputError(
-                "Among the codes are values that are negative or not finite; give latents (after the ReLU) of finite "
-                "activations."
-            )
+        if not np.isfinite(values.data).all():
+            raise InputError("Among the codes are values that are not finite; give latents of finite activations.")
         n = max(1, values.shape[0])
-        self.codes, self.tokens = values, tokens
-        self.mean = np.asarray(values.sum(axis=0)).ravel() / n
+        mean = np.asarray(values.sum(axis=0)).ravel() / n
         square = np.asarray(values.multiply(values).sum(axis=0)).ravel() / n
-        variance = square - self.mean**2
+        variance = square - mean**2
         self.alive = variance > _CONSTANT * square
-        self.scale = np.divide(1, np.sqrt(variance, where=self.alive), out=np.zeros(len(square)), where=self.alive)
+        deviation = np.sqrt(np.where(self.alive, variance, np.inf))
+        # Scaled so that r = codes' codes - offset offset'; latents that are not alive become 0.
+        values.data /= (deviation * n**0.5)[values.indices]
+        self.codes, self.tokens = values, tokens
+        self.offset = torch.from_numpy(mean / deviation)
         self._by_latent: Any = None
 
     @override
     def rows(self, other: Activity, start: int, stop: int) -> torch.Tensor:
         if self._by_latent is None:
             self._by_latent = self.codes.T.tocsr()
-        products = self._by_latent[start:stop] @ other.codes
-        row = np.repeat(np.arange(start, stop), np.diff(products.indptr))
-        products.data = self._correlation(other, products.data, row, products.indices)
-        return torch.from_numpy(products.astype(np.float32).toarray())
+        products = torch.from_numpy((self._by_latent[start:stop] @ other.codes).toarray())
+        return products.addr_(self.offset[start:stop], other.offset, alpha=-1)
 
     @override
     def scores(self, other: Activity, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
         if not len(mine):
             return np.zeros(0)
         together = self.codes.tocsc()[:, mine].multiply(other.codes.tocsc()[:, theirs])
-        return self._correlation(other, np.asarray(together.sum(axis=0)).ravel(), mine, theirs)
-
-    def _correlation(self, other: Activity, products: np.ndarray, mine: Any, theirs: Any) -> np.ndarray:
-        covariance = products / max(1, self.codes.shape[0]) - self.mean[mine] * other.mean[theirs]
-        return covariance * self.scale[mine] * other.scale[theirs]
+        offsets = (self.offset[mine] * other.offset[theirs]).numpy()
+        return np.asarray(together.sum(axis=0)).ravel() - offsets
 
     @override
     def shuffled(self, rng: np.random.Generator) -> Activity:
         n, together = self.codes.shape[0], self.tokens or 1
         stimuli = rng.permutation(n // together)
         rows = (stimuli[:, None] * together + np.arange(together)).ravel()
-        return Activity(self.codes[rows], self.tokens)
+        other = copy(self)
+        other.codes, other._by_latent = self.codes[rows], None
+        return other
 
 
 # ------------------------------------------------------------------------------------------------------ sparse codes

@@ -257,10 +257,7 @@ def test_all_correlations_are_pearsons(monkeypatch):
     one, two = Activity(csr_matrix(a)), Activity(csr_matrix(b))
     blocks = np.concatenate([block.numpy() for _, block in one.blocks(two)])
     full = np.corrcoef(a.T, b.T)[:60, 60:]
-    together = (a.T @ b) > 0
-    np.testing.assert_allclose(blocks[together], full[together], atol=1e-6)
-    assert (blocks[~together] == 0).all()
-    assert (full[~together] <= 0).all()
+    np.testing.assert_allclose(blocks, full, atol=1e-12)
     found = nearest(one, two)
     assert np.array_equal(found.partner_a, full.argmax(1))
     assert np.array_equal(found.partner_b, full.argmax(0))
@@ -312,10 +309,7 @@ def test_sides_that_cannot_be_aligned_are_refused():
     with pytest.raises(InputError, match="first side has 3000 rows and 2999 stimulus ids"):
         match_activations(a, b, ids[1:], ids)
     a[5, 5] = np.nan
-    with pytest.raises(InputError, match="negative or not finite"):
-        match_activations(a, b, ids, ids)
-    a[5, 5] = -1
-    with pytest.raises(InputError, match="negative or not finite"):
+    with pytest.raises(InputError, match="values that are not finite"):
         match_activations(a, b, ids, ids)
     with pytest.raises(InputError, match=r"give \[tokens, latents\]"):
         match_activations(a[None], b, ids, ids)
