@@ -26,7 +26,7 @@ class Effect:
     """A changed network's output beside the original one, means over outputs. None: does not apply."""
 
     cosine: float
-    """Cosine of the two outputs."""
+    """Cosine of the two outputs; 0 where one of them is 0."""
     kl: float | None
     """KL(original || changed) of the classes, in nats; None where the output is not logits."""
     agreement: float | None
@@ -179,7 +179,7 @@ class _Sums:
     def add(self, original: torch.Tensor, output: torch.Tensor, labels: torch.Tensor | None, logits: bool) -> None:
         """original, output float64 [outputs, values]; labels int [outputs], negative where there is none."""
         self.count += len(output)
-        self.cosine += float(functional.cosine_similarity(original, output, dim=1, eps=0.0).sum())
+        self.cosine += float(functional.cosine_similarity(original, output, dim=1, eps=1e-150).sum())
         if not logits:
             return
         p, q = original.log_softmax(dim=1), output.log_softmax(dim=1)
