@@ -21,7 +21,6 @@ from comparisons.encoding.evaluation import Predictivity, brainscore_splits, nan
 from comparisons.encoding.gram import LinearKernel
 
 if TYPE_CHECKING:
-    from bridge.activations import Activations
     from bridge.recordings.recordings import Recordings
     from comparisons.kinds.encoding import EncodingComparison
 
@@ -62,14 +61,14 @@ class RecordingsEncoded:
         self.undefined: dict[str, None] = {}
         self.aligned: list[dict[str, Any]] = []
 
-    def add(self, activations: Activations, site: Site) -> list[str]:
-        """Fit the site; why it was left out, if it was."""
-        values = pooled(activations.read(site.name, self.recordings.stimulus_ids), self.spec.pool)
-        if not np.isfinite(values).all():
+    def add(self, features: Any, site: Site) -> list[str]:
+        """Fit the site by its features [n, feature] (an array or scipy sparse, rows as the recordings' stimuli); why
+        it was left out, if it was."""
+        if not np.isfinite(features.data if hasattr(features, "tocsr") else features).all():
             return [f"its features are not finite for {self.recordings.name}"]
-        if (values == values[:1]).all():
+        if constant(features):
             return [f"its features are the same for all stimuli of {self.recordings.name}"]
-        kernel = LinearKernel(values)
+        kernel = LinearKernel(features)
         reported = kernel.of(self.reported)
         choosing = None if self.choosing is None else kernel.of(self.choosing)
         self._align(site, reported)
@@ -229,11 +228,11 @@ class RecordingsEncoded:
         return value, limits, (1.0, 1.0) if score == "r^2/c" else None, notes
 
 
-def pooled(values: np.ndarray, pool: str) -> np.ndarray:
-    """A site's [n, tokens, d] as features [n, tokens * d] (`none`), or the mean or max over tokens [n, d]."""
-    if pool == "none":
-        return values.reshape(len(values), -1)
-    return values.mean(axis=1) if pool == "mean" else values.max(axis=1)
+def constant(features: Any) -> bool:
+    """Whether all stimuli have the same features, [n, feature], array or scipy sparse."""
+    if hasattr(features, "tocsr"):
+        return float(abs(features - features[[0] * features.shape[0]]).max()) == 0
+    return bool((features == features[:1]).all())
 
 
 def strata_of(table: Any, column: str, recordings: Recordings) -> np.ndarray:
