@@ -131,8 +131,8 @@ def rsatoolbox_dual(models: np.ndarray, region: np.ndarray, measure: str, draws:
 
 def dual(measure: str, n: int, theirs_draws: int, at_least: float, tolerance: float, repeats: int) -> Row:
     """One dual bootstrap with ceilings: 5 models, 15 subjects, 1,000 draws."""
-    from comparisons.bootstrap import Draws
     from comparisons.rsa import evaluate
+    from comparisons.rsa.bootstrap import Draws
 
     models, region = rdms(n)
     draws = Draws.make("dual", DRAWS, n, SUBJECTS, seed=0)
@@ -158,8 +158,8 @@ def whitened_alone(repeats: int) -> Row:
 
 
 def tau(theirs_draws: int, repeats: int) -> Row:
-    from comparisons.bootstrap import Draws
     from comparisons.rsa import evaluate
+    from comparisons.rsa.bootstrap import Draws
 
     models, region = rdms(92)
     draws = Draws.make("stimuli", DRAWS, 92, SUBJECTS, seed=0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hub_stand_in import Hub
 
 # Real data lie beside the checkout where they were laid out for the tests.
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -46,3 +48,23 @@ def pytest_runtest_makereport(item: pytest.Item):
     if report.skipped and os.environ.get("VENTRAL_DATA") and item.get_closest_marker("data"):
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid} was skipped although VENTRAL_DATA is set: {report.longrepr}"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in for the hub that `huggingface_hub` talks to, with an empty cache and nobody logged in."""
+    from huggingface_hub import constants, hf_api
+
+    with Hub() as running:
+        template = running.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "ENDPOINT", running.address)
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub_cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hf_api.api, "endpoint", running.address)
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield running

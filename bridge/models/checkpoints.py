@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from bridge.errors import InputError
 from bridge.store import file_sha256
@@ -32,22 +32,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     path = _existing(path)
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"The checkpoint {path} holds pickled Python objects, which could run code on loading; save its "
-            "state_dict() alone, best as .safetensors, and give that file."
-        ) from error
-    except Exception as error:
-        raise InputError(
-            f"The checkpoint {path} cannot be read ({_first_line(error)}); fetch or save it again."
-        ) from error
+    content = read_content(path)
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -58,6 +43,31 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         if all(name.startswith(prefix) for name in content):
             content = {name.removeprefix(prefix): value for name, value in content.items()}
     return content
+
+
+def read_content(path: Path, stream: BinaryIO | None = None) -> Any:
+    """What a checkpoint holds: tensors, and in a torch file also plain containers, numbers and strings around them.
+
+    `stream` is read instead of the file at `path` where the checkpoint is only a part of it.
+    Raises InputError when it is damaged or holds pickled objects.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path if stream is None else stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"The checkpoint {path} holds pickled Python objects, which could run code on loading; save its "
+            "state_dict() alone, best as .safetensors, and give that file."
+        ) from error
+    except Exception as error:
+        raise InputError(
+            f"The checkpoint {path} cannot be read ({_first_line(error)}); fetch or save it again."
+        ) from error
 
 
 def load_weights(module: nn.Module, path: Path, name: str) -> None:

@@ -88,8 +88,8 @@ class Custom(ModelSpec):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        from bridge.hub import versions
         from bridge.models.checkpoints import weights_fingerprint
-        from bridge.models.hub import versions
         from bridge.store import file_sha256
 
         source = _source_file(self.module)

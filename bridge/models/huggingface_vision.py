@@ -61,8 +61,8 @@ class HuggingFaceVision(ModelSpec):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        from bridge.hub import source_fingerprint, versions
         from bridge.models.checkpoints import weights_fingerprint
-        from bridge.models.hub import source_fingerprint, versions
 
         path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
         packages = ["transformers"] + (["transformer-lens"] if self.backend == "transformer-lens" else [])
@@ -99,7 +99,7 @@ class HuggingFaceVision(ModelSpec):
     def _module(self, commit: str | None) -> tuple[nn.Module, Any]:
         import transformers
 
-        from bridge.models.hub import fetching
+        from bridge.hub import fetching
 
         attention = "eager" if self.backend == "transformer-lens" else self.attention
         if self.model is None:
@@ -116,7 +116,7 @@ class HuggingFaceVision(ModelSpec):
 
     def _preprocessing(self, commit: str | None, config: Any) -> Preprocessing:
         """That of preprocessor_config.json; without one the image is squashed to the input and scaled to [-1, 1]."""
-        from bridge.models.hub import fetched_file
+        from bridge.hub import fetched_file
 
         stated = getattr(config, "image_size", 224)
         size = stated if isinstance(stated, int) else stated[0]
@@ -127,7 +127,7 @@ class HuggingFaceVision(ModelSpec):
 
 
 def _commit(model: str | None, revision: str | None) -> str | None:
-    from bridge.models.hub import commit_of, is_local
+    from bridge.hub import commit_of, is_local
 
     return None if model is None or is_local(model) else commit_of(model, revision)
 
@@ -151,7 +151,7 @@ def made(maker: Any, config: Any, source: str | None, commit: str | None, attent
     `maker` is an auto class or a model class. Raises ConfigError for an implementation of attention that the model
     does not have, and what `fetching` raises.
     """
-    from bridge.models.hub import fetching
+    from bridge.hub import fetching
 
     chosen = {} if attention is None else {"attn_implementation": attention}
     try:

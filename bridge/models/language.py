@@ -52,8 +52,8 @@ class Language(ModelSpec):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        from bridge.hub import source_fingerprint, versions
         from bridge.models.checkpoints import weights_fingerprint
-        from bridge.models.hub import source_fingerprint, versions
 
         path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
         packages = ["transformers"] + (["transformer-lens"] if self.backend == "transformer-lens" else [])
@@ -95,7 +95,7 @@ class Language(ModelSpec):
         """The network, and how many tokens its vocabulary has."""
         import transformers
 
-        from bridge.models.hub import fetching
+        from bridge.hub import fetching
         from bridge.models.huggingface_vision import _commit, configuration, made
 
         attention = "eager" if self.backend == "transformer-lens" else self.attention
@@ -118,7 +118,7 @@ class Language(ModelSpec):
             return None
         import transformers
 
-        from bridge.models.hub import fetching
+        from bridge.hub import fetching
         from bridge.models.huggingface_vision import _commit
 
         commit = _commit(source, self.revision if self.tokenizer is None else None)

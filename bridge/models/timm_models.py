@@ -38,8 +38,8 @@ class Timm(ModelSpec):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        from bridge.hub import versions
         from bridge.models.checkpoints import weights_fingerprint
-        from bridge.models.hub import versions
 
         path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
         return {**super().fingerprint(), **weights_fingerprint(path), "versions": versions("timm")}
@@ -72,7 +72,7 @@ class Timm(ModelSpec):
     def _module(self) -> nn.Module:
         import timm
 
-        from bridge.models.hub import fetching
+        from bridge.hub import fetching
 
         base = self.architecture.partition(".")[0]
         if base not in (known := timm.list_models()):

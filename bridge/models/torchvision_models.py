@@ -29,8 +29,8 @@ class Torchvision(ModelSpec):
 
     @override
     def fingerprint(self) -> dict[str, Any]:
+        from bridge.hub import versions
         from bridge.models.checkpoints import weights_fingerprint
-        from bridge.models.hub import versions
 
         path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
         return {**super().fingerprint(), **weights_fingerprint(path), "versions": versions("torchvision")}
@@ -40,8 +40,8 @@ class Torchvision(ModelSpec):
         import torch
         import torchvision
 
+        from bridge.hub import fetching
         from bridge.models.checkpoints import load_weights
-        from bridge.models.hub import fetching
         from bridge.models.mapping import block_paths, find_maps
 
         known = torchvision.models.list_models(module=torchvision.models)

@@ -14,6 +14,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.spec import Spec
 from bridge.store import write_atomically
+from comparisons.features import Pool, site_features
 from comparisons.kinds.base import ComparisonSpec
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class EncodingComparison(ComparisonSpec):
     from single trials), `R2` (1 - squared error / variance)."""
     recordings: list[str] | None = None
     """Names of the config's recordings to predict; all where left out. Recordings that are RDMs cannot be."""
-    pool: Literal["none", "mean", "max"] = "none"
+    pool: Pool = "none"
     """What becomes of a site's tokens: all are features (as in Brain-Score), or their mean or maximum is."""
     alignments: list[Literal["cka", "cka-biased", "procrustes"]] = []
     """Symmetric measures beside the maps: unbiased or biased linear CKA, Procrustes."""
@@ -114,7 +115,7 @@ class EncodingComparison(ComparisonSpec):
         seed = planner.config.seed
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from comparisons.recordings_encoded import RecordingsEncoded
+            from comparisons.encoding.recordings_encoded import RecordingsEncoded
 
             about = {
                 "model": "other subjects",
@@ -138,17 +139,15 @@ class EncodingComparison(ComparisonSpec):
 
     def _add_model(self, planner: Planner, model: ModelSpec, brain: str, title: str) -> str:
         """All sites of one model against every region of every recordings."""
-        sites = planner.chosen(model, self.sites)
-        capture = planner.capture(model, list(sites))
+        features = site_features(planner, model, self.sites)
+        sites = features.sites
         seed = planner.config.seed
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from bridge.activations import Activations
-            from comparisons.recordings_encoded import RecordingsEncoded
+            from comparisons.encoding.recordings_encoded import RecordingsEncoded
 
-            activations = Activations(needed[capture])
             recordings = load_responses(needed[brain])
-            keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, capture)]
+            keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, *features.needs)]
             about = {"model": model.name, "role": model.shown_as, "artefacts": keys, "seed": seed}
             results: list[dict[str, Any]] = []
             dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
@@ -157,7 +156,8 @@ class EncodingComparison(ComparisonSpec):
             for done, one in enumerate(recordings):
                 part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
                 for step, site in enumerate(sites.values()):
-                    dropped += [f"{model.name} {site.name} was left out: {why}" for why in part.add(activations, site)]
+                    values = features.read(needed, site.name, one.stimulus_ids, self.pool)
+                    dropped += [f"{model.name} {site.name} was left out: {why}" for why in part.add(values, site)]
                     progress((done + (step + 1) / len(sites)) / len(recordings))
                 results += [{**about, **found} for found in part.results(seed)]
                 dropped += list(part.undefined)
@@ -176,7 +176,7 @@ class EncodingComparison(ComparisonSpec):
             "seed": seed,
             "model": [model.name, model.shown_as],
         }
-        needs, libraries = (brain, capture), ("numpy", "scipy", "scikit-learn")
+        needs, libraries = (brain, *features.needs), ("numpy", "scipy", "scikit-learn")
         name = f"{title} {model.name}"
         code = (__name__, "bridge.stimuli")
         return planner.add(name, "encoding", inputs, build, needs=needs, libraries=libraries, code=code)

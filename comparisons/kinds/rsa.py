@@ -15,6 +15,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
+from comparisons.features import Features, site_features
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 
@@ -60,40 +61,37 @@ class RSAComparison(ComparisonSpec):
         config = planner.config
         if not config.recordings:
             raise ConfigError("comparisons: rsa needs recordings; add at least one under `recordings`.")
-        chosen = [planner.chosen(model, self.sites) for model in config.models]
         brain = self._add_recordings(planner)  # first: what does not fit shows before the long work
-        model_stages = [
-            self._add_model(planner, model, sites) for model, sites in zip(config.models, chosen, strict=True)
-        ]
+        features = [site_features(planner, model, self.sites) for model in config.models]
+        model_stages = [self._add_model(planner, model, of) for model, of in zip(config.models, features, strict=True)]
+        chosen = [of.sites for of in features]
         found = []
         for measure in self.measures:
             name = f"rsa {measure}"
             found.append(self._add_evaluation(planner, name, measure, brain, model_stages, chosen))
         return found
 
-    def _add_model(self, planner: Planner, model: ModelSpec, sites: dict[str, Site]) -> str:
+    def _add_model(self, planner: Planner, model: ModelSpec, features: Features) -> str:
         """The RDMs of a model's sites."""
-        capture = planner.capture(model, list(sites))
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from bridge.activations import Activations
             from comparisons.rdms import UndefinedPatterns, correlation_rdm
 
-            activations = Activations(needed[capture])
+            ids = planner.stimuli.ids
             rdms, dropped = {}, {}
-            for done, site in enumerate(sites):
+            for done, site in enumerate(features.sites):
                 try:
-                    rdms[site] = correlation_rdm(activations.read(site))
+                    rdms[site] = correlation_rdm(features.read(needed, site, ids))
                 except UndefinedPatterns as undefined:
                     dropped[site] = str(undefined)
-                progress((done + 1) / len(sites))
+                progress((done + 1) / len(features.sites))
             np.savez(folder / "rdms.npz", **rdms)
-            write_atomically(folder / "rdms.json", json.dumps({"ids": activations.ids, "dropped": dropped}))
+            write_atomically(folder / "rdms.json", json.dumps({"ids": ids, "dropped": dropped}))
 
-        inputs = {"rdm": self.rdm, "sites": list(sites)}
-        return planner.add(
-            f"rdms {model.name}", "rdms", inputs, build, needs=(capture,), libraries=("numpy",), code=(__name__,)
-        )
+        inputs = {"rdm": self.rdm, "sites": list(features.sites)}
+        code = (__name__, "comparisons.features")
+        name = f"rdms {model.name}"
+        return planner.add(name, "rdms", inputs, build, needs=features.needs, libraries=("numpy",), code=code)
 
     def _add_recordings(self, planner: Planner) -> str:
         """The RDMs of every region of all recordings, aligned to the stimuli by id."""
@@ -215,7 +213,7 @@ class RSAComparison(ComparisonSpec):
 
     def _p(self, found: RSA, models: np.ndarray, region: np.ndarray, measure: str, seed: int) -> tuple[np.ndarray, str]:
         """Two-sided p against zero, [m], and in words how it was found."""
-        from comparisons.permutation import MEASURES, permute_stimuli
+        from comparisons.rsa.permutation import MEASURES, permute_stimuli
 
         if measure in MEASURES and self.permutations:
             permuted = permute_stimuli(models, region, measure=measure, permutations=self.permutations, seed=seed)

@@ -14,9 +14,9 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from bridge.errors import ConfigError, InputError, UnreachableError
+from bridge.hub import commit_of, fetching
 from bridge.models import AnyModel, Preprocessing, load
 from bridge.models.checkpoints import read_tensors
-from bridge.models.hub import commit_of, fetching
 from bridge.models.huggingface_vision import preprocessing_from
 from bridge.streams import read
 

@@ -1,0 +1,187 @@
+"""Weights and configurations from the Hugging Face hub: pinned to a commit, with errors in one sentence."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import ConfigError, InputError, StorageError, UnreachableError, UserError
+from bridge.store import file_sha256, write_atomically
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Installed versions by package name, for fingerprints; imports none of them."""
+    return {package: version(package) for package in packages}
+
+
+def commit_of(repository: str, revision: str | None, *, ask: bool = False) -> str:
+    """The commit that a revision of a hub repository stands for (the default branch for None).
+
+    What the local cache remembers comes first, so that a run with cached weights needs no network and stays the same.
+    With `ask`, the hub is asked even so; the cache counts only if the hub cannot be reached.
+    Raises UnreachableError without a network, ConfigError for an unknown repository or revision, and, with `ask`, for
+    a branch or tag that stands for another commit than when it was first used here.
+    """
+    if revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision):
+        return revision
+    reference = _cache_of(repository) / "refs" / (revision or "main")
+    remembered = reference.read_text().strip() if reference.is_file() else None
+    if remembered and not ask:
+        return remembered
+    from huggingface_hub import HfApi
+
+    try:
+        with fetching(repository):
+            commit = HfApi().model_info(repository, revision=revision, timeout=20).sha
+    except UnreachableError:
+        if remembered:
+            return remembered
+        raise
+    if commit is None:
+        raise UnreachableError(f"The hub names no commit for {repository}; state a `revision` of 40 hex digits.")
+    if remembered and commit != remembered:
+        raise ConfigError(
+            f"{repository} has changed: its revision {revision or 'main'!r} was {remembered} when it was first used "
+            f"here and is {commit} now; state one of these two commits as `revision`."
+        )
+    with suppress(StorageError):
+        write_atomically(reference, commit)
+    return commit
+
+
+def file_names(repository: str, commit: str) -> list[str]:
+    """The files of a repository at a commit; those that are cached where the hub cannot be reached.
+
+    Raises UnreachableError without a network and without a cached file, ConfigError for an unknown repository.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        with fetching(repository):
+            return HfApi().list_repo_files(repository, revision=commit)
+    except UnreachableError:
+        if cached := cached_names(repository, commit):
+            return cached
+        raise
+
+
+def cached_names(repository: str, commit: str) -> list[str]:
+    """The files of a repository at a commit that are in the local cache."""
+    folder = _cache_of(repository) / "snapshots" / commit
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def check_cached(path: Path) -> None:
+    """Hold a file of the local cache against the hash of its content that the hub gave and the cache stores it under
+    (sha256 of large files, git's sha1 of small ones).
+
+    Raises InputError for a damaged file. Files outside the cache, or in a cache without links, pass.
+    """
+    blob = path.resolve()
+    if blob.parent.name != "blobs" or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
+        return
+    if len(blob.name) == 64:
+        found = file_sha256(blob)
+    else:
+        content = blob.read_bytes()
+        found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    if found != blob.name:
+        raise InputError(f"{path} is not the file that the hub has (its hash differs); delete {blob} and load again.")
+
+
+def _cache_of(repository: str) -> Path:
+    import huggingface_hub.constants as constants
+
+    return Path(constants.HF_HUB_CACHE) / ("models--" + repository.replace("/", "--"))
+
+
+def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any]:
+    """What identifies the files of a hub repository (its commit) or of a local folder (sha256 of its files).
+
+    Raises InputError for a folder that is missing or empty.
+    """
+    if model is None:
+        return {}
+    if not is_local(model):
+        return {"revision": commit_of(model, revision)}
+    files = sorted(path for path in Path(model).glob("*") if path.suffix in (".json", ".safetensors", ".bin", ".txt"))
+    if not files:
+        raise InputError(f"The model folder {model} holds no model; give a folder with config.json and weights.")
+    return {"model": {path.name: file_sha256(path) for path in files}}
+
+
+def is_local(model: str) -> bool:
+    """Whether a model is named by a folder: one that exists, or a path that no repository could have."""
+    return Path(model).is_dir() or model.startswith((".", "/", "~")) or model.count("/") > 1
+
+
+def fetched_file(model: str, revision: str | None, name: str) -> Path | None:
+    """A file of a local model folder or hub repository; None where it has no such file.
+
+    Raises UnreachableError without a network.
+    """
+    if is_local(model):
+        path = Path(model).expanduser() / name
+        return path if path.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    with fetching(model):
+        try:
+            return Path(hf_hub_download(model, name, revision=revision))
+        except LocalEntryNotFoundError:
+            raise
+        except EntryNotFoundError:
+            return None
+
+
+@contextmanager
+def fetching(what: str) -> Iterator[None]:
+    """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.
+
+    Raises ConfigError for a repository or revision that does not exist, InputError for files on this machine,
+    UnreachableError for the network and for what the hub refuses. Errors of other kinds pass.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        chain = list(_chain(error))
+        names = {base.__name__ for link in chain for base in type(link).__mro__}
+        reason = (str(chain[-1]).strip() or type(chain[-1]).__name__).split("\n")[0][:200]
+        if names & {"RepositoryNotFoundError", "RevisionNotFoundError"}:
+            raise ConfigError(
+                f"The hub has no repository or revision {what!r} that can be read ({reason}); check the spelling, or "
+                "log in (`hf auth login`) if it is a private one."
+            ) from error
+        refused = next((link for link in chain if _status(link) in (401, 403)), None)
+        if refused is not None:
+            said = (getattr(refused, "server_message", None) or reason).strip().split("\n")[0]
+            raise UnreachableError(
+                f"The hub refuses {what} ({said}); log in (`hf auth login`) with a token that may do this."
+            ) from error
+        if is_local(what) and isinstance(error, OSError | ValueError):
+            raise InputError(f"The model folder {what} cannot be read ({reason}); give a complete one.") from error
+        network = names & {"ConnectionError", "HTTPError", "HfHubHTTPError", "URLError", "TransportError"}
+        offline = names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
+        if network or offline or isinstance(error, OSError):
+            raise UnreachableError(
+                f"{what} cannot be fetched ({reason}); connect to the network, or give a local folder or checkpoint."
+            ) from error
+        raise
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

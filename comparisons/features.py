@@ -1,0 +1,68 @@
+"""Where comparisons get a model's features: which there are, and what each gives for the stimuli of a run.
+
+A comparison asks `site_features` for the sites that its globs name, adds `needs` to its own stage, and reads rows
+with `Features.read`, by stimulus id. It never opens an artefact of features itself. So whatever else can stand for a
+site - a dictionary's codes at a site, say - is added here: one more stage in `stages`, and its way of reading in
+`Features.read`, which may give a scipy sparse matrix (RDMs, kernels and reweighted RSA take either).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from bridge.streams import Site
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+    from bridge.models import ModelSpec
+    from comparisons.plan import Planner
+
+Pool = Literal["none", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """A model's features: the `sites` that they are of, by `Site.name` in the order of a forward pass, and the id of
+    the stage whose artefact holds each, by the same names."""
+
+    sites: dict[str, Site]
+    stages: dict[str, str]
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The ids of all stages to wait for, each once."""
+        return tuple(dict.fromkeys(self.stages.values()))
+
+    def read(
+        self, needed: Mapping[str, Path], name: str, ids: Sequence[str], pool: Pool = "none"
+    ) -> np.ndarray | csr_array:
+        """The features `name` of the stimuli `ids`, [n, feature], from the artefacts of the needed stages by id.
+
+        All tokens' values are features, or their mean or maximum over tokens is. Raises InputError for unknown ids or
+        a damaged artefact.
+        """
+        from bridge.activations import Activations
+
+        return pooled(Activations(needed[self.stages[name]]).read(name, ids), pool)
+
+
+def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Features:
+    """The sites of a model that match any of the globs, with the stages that read them added to the plan.
+
+    Raises ConfigError for a glob that matches no site.
+    """
+    sites = planner.chosen(model, patterns)
+    return Features(sites, dict.fromkeys(sites, planner.capture(model, list(sites))))
+
+
+def pooled(values: np.ndarray, pool: Pool) -> np.ndarray:
+    """A site's [n, tokens, d] as features [n, tokens * d] (`none`), or the mean or max over tokens [n, d]."""
+    if pool == "none":
+        return values.reshape(len(values), -1)
+    return values.mean(axis=1) if pool == "mean" else values.max(axis=1)
