@@ -144,6 +144,30 @@ class Pattern:
         return _bags(rows, self.indices, self.offsets, weights)
 
 
+def batch_top_k(
+    x: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor, k: int, precision: Precision = "fp32"
+) -> tuple[Pattern, torch.Tensor, float]:
+    """The k n largest positive pre-activations of n tokens: (pattern, values [active], the smallest of them).
+
+    Exact: each token proposes its m largest; where all m of some token are among the chosen, it may have more to
+    propose, and m is doubled.
+    """
+    n, s = len(x), len(encoder)
+    m = min(s, 2 * k)
+    while True:
+        indices, values = encode_top_k(x, encoder, bias, m, precision=precision)
+        flat = values.reshape(-1)
+        wanted = min(k * n, flat.numel())
+        smallest = flat.topk(wanted, sorted=False).values.min().clamp_min(0) if wanted else flat.new_zeros(())
+        kept = (values >= smallest) & (values > 0)
+        if m == s or not bool(kept.all(1).any()):
+            break
+        m = min(s, 2 * m)
+    counts = kept.sum(1)
+    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return Pattern(offsets, indices[kept], s), values[kept], float(smallest)
+
+
 def _bags(rows: torch.Tensor, indices: torch.Tensor, offsets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     if not len(indices):
         return rows.new_zeros(len(offsets) - 1, rows.shape[1])

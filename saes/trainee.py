@@ -10,8 +10,8 @@ import torch
 from bridge.errors import ConfigError
 from saes.architectures.base import Batch, Outcome
 from saes.initial import initial_tensors
-from saes.sae import Architecture, SAEConfig, SparseAutoencoder
 from saes.input_scaling import Scaling, folded
+from saes.sae import Architecture, SAEConfig, SparseAutoencoder
 from saes.settings import Training
 
 ROWS = 512  # of a tensor at once: what is multiplied stays in the cache

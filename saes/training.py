@@ -16,10 +16,11 @@ import torch
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.store import cannot_write
 from saes.architectures.base import Outcome, reading
-from saes.architectures.batchtopk import BatchTopK, batch_top_k
+from saes.architectures.batchtopk import BatchTopK
 from saes.sae import SparseAutoencoder
 from saes.settings import Training
 from saes.sources import TokenSource
+from saes.sparse_ops import batch_top_k
 from saes.trainee import Trainee
 
 CHECKPOINT = "training.safetensors"

@@ -138,7 +138,7 @@ class ChoosesK(ArchitectureSpec):
         """The outcome of a pass, with the auxiliary loss where latents are dead; `share` is its squared error."""
         parts = {}
         if batch.dead is not None and len(batch.dead) and self.aux_coefficient:
-            from saes.architectures.auxk import aux_loss
+            from saes.auxk import aux_loss
 
             k_aux = self.k_aux_for(error.shape[1])
             aux = aux_loss(tensors, read.x, read.centre, error, batch.dead, k_aux, batch.precision)

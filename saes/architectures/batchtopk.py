@@ -9,40 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from typing_extensions import override
 
 from saes.architectures.base import Batch, ChoosesK, Outcome, fired_at, reading, share_of_variance
 
 if TYPE_CHECKING:
+    import torch
+
     from saes.sae import Architecture
-    from saes.sparse_ops import Pattern, Precision
-
-
-def batch_top_k(
-    x: torch.Tensor, encoder: torch.Tensor, bias: torch.Tensor, k: int, precision: Precision = "fp32"
-) -> tuple[Pattern, torch.Tensor, float]:
-    """The k n largest positive pre-activations of n tokens: (pattern, values [active], the smallest of them).
-
-    Exact: each token proposes its m largest; where all m of some token are among the chosen, it may have more to
-    propose, and m is doubled.
-    """
-    from saes.sparse_ops import Pattern, encode_top_k
-
-    n, s = len(x), len(encoder)
-    m = min(s, 2 * k)
-    while True:
-        indices, values = encode_top_k(x, encoder, bias, m, precision=precision)
-        flat = values.reshape(-1)
-        wanted = min(k * n, flat.numel())
-        smallest = flat.topk(wanted, sorted=False).values.min().clamp_min(0) if wanted else flat.new_zeros(())
-        kept = (values >= smallest) & (values > 0)
-        if m == s or not bool(kept.all(1).any()):
-            break
-        m = min(s, 2 * m)
-    counts = kept.sum(1)
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return Pattern(offsets, indices[kept], s), values[kept], float(smallest)
+    from saes.sparse_ops import Pattern
 
 
 class BatchTopK(ChoosesK):
@@ -52,7 +27,9 @@ class BatchTopK(ChoosesK):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
-        from saes.sparse_ops import pre_activations
+        import torch
+
+        from saes.sparse_ops import batch_top_k, pre_activations
 
         encoder, bias = tensors["encoder"], tensors["b_enc"]
         read = reading(tensors, batch)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
@@ -14,6 +13,8 @@ from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, re
 from saes.architectures.relu import WARM_UP
 
 if TYPE_CHECKING:
+    import torch
+
     from saes.sae import Architecture
 
 
@@ -30,6 +31,8 @@ class Gated(ArchitectureSpec):
 
     @override
     def extra(self, d_in: int, d_out: int) -> dict[str, torch.Tensor]:
+        import torch
+
         return {"r_mag": torch.zeros(self.width(d_in)), "b_mag": torch.zeros(self.width(d_in))}
 
     @override

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
@@ -13,26 +12,9 @@ from saes.architectures.base import ACTIVE, Batch, ChoosesK, Outcome, reading, s
 from saes.architectures.relu import WARM_UP
 
 if TYPE_CHECKING:
+    import torch
+
     from saes.sae import Architecture
-
-
-class _Jump(torch.autograd.Function):
-    """(pre [pre > t], [pre > t]); the thresholds' gradients are those of eq. 11 and 12, a rectangle kernel's."""
-
-    @staticmethod
-    def forward(ctx: Any, pre: torch.Tensor, threshold: torch.Tensor, bandwidth: float) -> Any:
-        ctx.save_for_backward(pre, threshold)
-        ctx.bandwidth = bandwidth
-        gate = (pre > threshold).to(pre.dtype)
-        return pre * gate, gate
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
-        to_latents, to_gate = gradients
-        pre, threshold = ctx.saved_tensors
-        near = ((pre - threshold).abs() < ctx.bandwidth / 2).to(pre.dtype) / ctx.bandwidth
-        to_threshold = -(near * (threshold * to_latents + to_gate)).sum(0)
-        return to_latents * (pre > threshold), to_threshold, None
 
 
 class JumpReLU(ChoosesK):
@@ -48,13 +30,17 @@ class JumpReLU(ChoosesK):
 
     @override
     def extra(self, d_in: int, d_out: int) -> dict[str, torch.Tensor]:
+        import torch
+
         return {"log_threshold": torch.full((self.width(d_in),), self.initial_threshold).log()}
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
+        from saes.jump import jump
+
         read = reading(tensors, batch)
         pre = with_gradient(read) @ tensors["encoder"].t() + tensors["b_enc"]
-        latents, gate = _Jump.apply(pre.relu(), tensors["log_threshold"].exp(), self.bandwidth)
+        latents, gate = jump(pre.relu(), tensors["log_threshold"].exp(), self.bandwidth)
         error = read.target - latents @ tensors["decoder"]
         l0 = gate.sum() / len(error)
         share = share_of_variance(error)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError
 from saes.architectures.base import share_of_variance
 from saes.architectures.batchtopk import BatchTopK
-from saes.sparse_ops import Pattern, decoding_error
+
+if TYPE_CHECKING:
+    import torch
+
+    from saes.sparse_ops import Pattern
 
 
 class Matryoshka(BatchTopK):
@@ -35,6 +38,10 @@ class Matryoshka(BatchTopK):
     def reconstruction(
         self, tensors: Mapping[str, torch.Tensor], target: torch.Tensor, active: torch.Tensor, pattern: Pattern
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        import torch
+
+        from saes.sparse_ops import Pattern, decoding_error
+
         bounds = torch.tensor(
             [max(1, round(share * pattern.width)) for share in self.levels[:-1]], device=active.device
         )

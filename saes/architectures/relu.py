@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import Field
 from typing_extensions import override
 
 from saes.architectures.base import ACTIVE, ArchitectureSpec, Batch, Outcome, reading, share_of_variance, with_gradient
 
 if TYPE_CHECKING:
+    import torch
+
     from saes.sae import Architecture
 
 WARM_UP = 0.05

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from typing_extensions import override
 
 from bridge.errors import ConfigError
 from saes.architectures.base import Batch, ChoosesK, Outcome, fired_at, reading, share_of_variance
 
 if TYPE_CHECKING:
+    import torch
+
     from saes.sae import Architecture
 
 
@@ -22,6 +23,8 @@ class TopK(ChoosesK):
 
     @override
     def forward(self, tensors: Mapping[str, torch.Tensor], batch: Batch) -> Outcome:
+        import torch
+
         from saes.sparse_ops import Pattern, decoding_error, encode_top_k, pre_activations
 
         encoder, bias = tensors["encoder"], tensors["b_enc"]
