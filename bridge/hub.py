@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import ConfigError, InputError, StorageError, UnreachableError, UserError
-from bridge.store import file_sha256, write_atomically
+from bridge.store import cache_folder, file_sha256, write_atomically
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -55,19 +56,22 @@ def commit_of(repository: str, revision: str | None, *, ask: bool = False) -> st
 
 
 def file_names(repository: str, commit: str) -> list[str]:
-    """The files of a repository at a commit; those that are cached where the hub cannot be reached.
+    """The files of a repository at a commit. A commit does not change: the hub is asked once.
 
-    Raises UnreachableError without a network and without a cached file, ConfigError for an unknown repository.
+    Raises UnreachableError without a network, ConfigError for an unknown repository.
     """
+    kept = cache_folder() / "hub" / f"{repository.replace('/', '--')}--{commit}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(kept.read_bytes())
     from huggingface_hub import HfApi
 
-    try:
-        with fetching(repository):
-            return HfApi().list_repo_files(repository, revision=commit)
-    except UnreachableError:
-        if cached := cached_names(repository, commit):
-            return cached
-        raise
+    with fetching(repository):
+        # One request; list_repo_files asks page by page, and again and again without a network.
+        siblings = HfApi().model_info(repository, revision=commit, timeout=20).siblings
+        names = [entry.rfilename for entry in siblings or []]
+    with suppress(StorageError):
+        write_atomically(kept, json.dumps(names))
+    return names
 
 
 def cached_names(repository: str, commit: str) -> list[str]:

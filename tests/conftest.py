@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_stand_in import Hub
@@ -53,8 +55,17 @@ def pytest_runtest_makereport(item: pytest.Item):
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A stand-in for the hub that `huggingface_hub` talks to, with an empty cache and nobody logged in."""
-    from huggingface_hub import constants, hf_api
+    from huggingface_hub import constants, file_download, hf_api
+    from huggingface_hub.utils import _http
 
+    class Clock:
+        """The client waits before it asks again; tests do not."""
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda seconds: None) if name == "sleep" else getattr(time, name)
+
+    for module in (_http, file_download):
+        monkeypatch.setattr(module, "time", Clock())
     with Hub() as running:
         template = running.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "ENDPOINT", running.address)

@@ -168,10 +168,10 @@ def predictivity(
     predictions = [np.full((len(test), q), np.nan) for _, test in splits]
     chosen = np.full((len(splits), q), np.nan)
     notices: dict[str, None] = {}
-    for rows, mine in _complete_blocks(responses, names if method == "pls" else np.zeros(q, int)):
+    for rows, mine in complete_blocks(responses, names if method == "pls" else np.zeros(q, int)):
         if len(rows) < kernel.n:
             notices[f"{len(mine)} neuroids lack responses to {kernel.n - len(rows)} of {kernel.n} stimuli"] = None
-        here, kept = _within(splits, rows, kernel.n)
+        here, kept = within(splits, rows, kernel.n)
         usable = [number for number, (train, test) in enumerate(here) if len(train) > 2 and len(test)]
         if not usable:
             continue
@@ -213,7 +213,7 @@ def reverse_predictivity(features: np.ndarray, responses: np.ndarray, **options:
     return predictivity(responses, features, **options)
 
 
-def _complete_blocks(responses: np.ndarray, names: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def complete_blocks(responses: np.ndarray, names: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """(rows, neuroids) such that neuroids of one group that miss the same stimuli stand together, in first order."""
     known = np.isfinite(responses)
     found: dict[tuple[int, bytes], list[int]] = {}
@@ -223,7 +223,7 @@ def _complete_blocks(responses: np.ndarray, names: np.ndarray) -> list[tuple[np.
     return [(rows, mine) for rows, mine in blocks if len(rows)]
 
 
-def _within(splits: Sequence[Split], rows: np.ndarray, n: int) -> tuple[list[Split], list[np.ndarray]]:
+def within(splits: Sequence[Split], rows: np.ndarray, n: int) -> tuple[list[Split], list[np.ndarray]]:
     """The splits among `rows`, numbered within them, and which of each split's test stimuli are left."""
     place = np.full(n, -1)
     place[rows] = np.arange(len(rows))
@@ -267,7 +267,7 @@ def _scored(prediction: np.ndarray, response: np.ndarray) -> tuple[np.ndarray, n
     """(r, R2) of each neuroid over the test stimuli that it has, [neuroid] twice."""
     q = response.shape[1]
     r, r2 = np.full(q, np.nan), np.full(q, np.nan)
-    for rows, mine in _complete_blocks(prediction + response, np.zeros(q, int)):
+    for rows, mine in complete_blocks(prediction + response, np.zeros(q, int)):
         if len(rows) < 2:
             continue
         a, b = prediction[np.ix_(rows, mine)], response[np.ix_(rows, mine)]
