@@ -26,6 +26,7 @@ from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
 from comparisons.kinds.base import ComparisonSpec
+from saes.specs import AnySAE
 
 if TYPE_CHECKING:
     AnyComparison = ComparisonSpec
@@ -74,6 +75,8 @@ class Config(Spec):
     """The images (or texts) that the models see; recordings are aligned to them by stimulus id."""
     models: Annotated[list[AnyModel], Field(min_length=1)]
     """The networks, with their controls."""
+    saes: list[AnySAE] = []
+    """Sparse dictionaries of the models' streams; comparisons name their codes by SITE/NAME."""
     recordings: list[AnyRecordings] = []
     """The recordings to compare with."""
     capture: CaptureSpec = CaptureSpec()
@@ -81,7 +84,7 @@ class Config(Spec):
     comparisons: list[AnyComparison] = []
     """What shall be computed (not needed by `ventral capture`)."""
 
-    @field_validator("models", "recordings")
+    @field_validator("models", "recordings", "saes")
     @classmethod
     def _unique_names(cls, parts: list[Any]) -> list[Any]:
         names = [part.name for part in parts]

@@ -1,13 +1,16 @@
 """Where comparisons get a model's features: which there are, and what each gives for the stimuli of a run.
 
+Besides its sites a model has the codes of dictionaries at sites, named SITE/NAME (`comparisons.dictionaries`).
+
 A comparison asks `site_features` for the sites that its globs name, adds `needs` to its own stage, and reads rows
 with `Features.read`, by stimulus id. It never opens an artefact of features itself. So whatever else can stand for a
-site - a dictionary's codes at a site, say - is added here: one more stage in `stages`, and its way of reading in
-`Features.read`, which may give a scipy sparse matrix (RDMs, kernels and reweighted RSA take either).
+site is added here: one more stage in `stages`, and its way of reading in `Features.read`, which may give a scipy
+sparse matrix (RDMs, kernels and reweighted RSA take either).
 """
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from bridge.errors import ConfigError, did_you_mean
 from bridge.streams import Site
 
 if TYPE_CHECKING:
@@ -47,18 +51,39 @@ class Features:
         All tokens' values are features, or their mean or maximum over tokens is. Raises InputError for unknown ids or
         a damaged artefact.
         """
+        if "/" in name:
+            from comparisons.dictionaries import read_codes
+
+            return read_codes(needed[self.stages[name]], name, ids, pool)
         from bridge.activations import Activations
 
         return pooled(Activations(needed[self.stages[name]]).read(name, ids), pool)
 
 
 def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Features:
-    """The sites of a model that match any of the globs, with the stages that read them added to the plan.
+    """The sites and codes of a model that match any of the globs, with the stages that make them added to the plan.
 
-    Raises ConfigError for a glob that matches no site.
+    A glob with a slash names codes. Those that are another model's are passed over. Raises ConfigError for a glob that
+    matches nothing in this model (codes: in any model).
     """
-    sites = planner.chosen(model, patterns)
-    return Features(sites, dict.fromkeys(sites, planner.capture(model, list(sites))))
+    plain = [pattern for pattern in patterns if "/" not in pattern]
+    sites = planner.chosen(model, plain) if plain else {}
+    stages = dict.fromkeys(sites, planner.capture(model, list(sites))) if sites else {}
+    of_codes = [pattern for pattern in patterns if "/" in pattern]
+    everywhere = list(dict.fromkeys(name for found in planner.features.values() for name in found))
+    for pattern in of_codes:
+        if not fnmatch.filter(everywhere, pattern):
+            raise ConfigError(
+                f"sites: no codes match {pattern!r}; "
+                + (did_you_mean(pattern, everywhere) if everywhere else "the config has no `saes`")
+                + "."
+            )
+    for name, site in planner.features.get(model.name, {}).items():
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in of_codes):
+            from comparisons.dictionaries import codes_stage
+
+            sites[name], stages[name] = site, codes_stage(planner, model, name)
+    return Features(sites, stages)
 
 
 def pooled(values: np.ndarray, pool: Pool) -> np.ndarray:

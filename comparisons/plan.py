@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.errors import ConfigError, InputError
 from bridge.sources import source_hash
@@ -21,10 +21,19 @@ from bridge.streams import Site, match_sites
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
     from bridge.stimuli import StimulusSet
+    from bridge.stimuli.base import StimulusSpec
+    from bridge.tokens import TokenChoice
     from comparisons.config import Config
 
-Progress = Callable[[float], None]
-"""Told by a stage how much of it is done, 0 to 1."""
+
+class Progress(Protocol):
+    """Told by a stage how much of it is done, 0 to 1, and in a few words how it stands."""
+
+    def __call__(self, share: float, text: str = "", /) -> None:
+        """`share` is done; `text` stands beside it, where there is room."""
+        ...
+
+
 Build = Callable[[Path, Mapping[str, Path], Progress], None]
 """(folder to fill, artefacts of the needed stages by id, progress) -> nothing."""
 
@@ -81,6 +90,10 @@ class Planner:
         self.store = store
         self._drafts: dict[str, _Draft] = {}
         self._captured: dict[str, set[str]] = {}
+        self.features: dict[str, dict[str, Site]] = {}
+        """Per model: what comparisons can name besides sites (codes of dictionaries, by SITE/NAME)."""
+        self.dictionaries: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
+        """By model and SITE/NAME: the stage that makes a dictionary, and the sites that it reads."""
         self._sites: dict[str, dict[str, Site]] = {}
         self._stimuli: StimulusSet | None = None
         self.prefix = ""
@@ -160,12 +173,25 @@ class Planner:
         self._sites[model.name] = {site.name: site for site in sites}
         return self._sites[model.name]
 
-    def capture(self, model: ModelSpec, sites: Iterable[str]) -> str:
+    def capture(
+        self,
+        model: ModelSpec,
+        sites: Iterable[str],
+        *,
+        stimuli: StimulusSpec | None = None,
+        tokens: TokenChoice | None = None,
+    ) -> str:
         """A stage that reads sites of a model for all stimuli; its artefact is an activations folder.
 
-        Comparisons that ask for different sites of one model share the stage: one forward pass serves them all.
+        Comparisons that ask for different sites of one model share the stage: one forward pass serves them all. Other
+        `stimuli` or `tokens` than the config's make it another stage.
         """
-        spec, asked = self.config.capture, self._captured.setdefault(model.name, set())
+        spec = self.config.capture
+        shown, kept = stimuli or self.config.stimuli, spec.tokens if tokens is None else tokens
+        name = f"capture {model.name}"
+        if shown != self.config.stimuli or kept != spec.tokens:
+            name += f" of {shown.name}, {kept} tokens"
+        asked = self._captured.setdefault(name, set())
         asked.update(sites)
 
         def ordered() -> list[str]:
@@ -176,10 +202,10 @@ class Planner:
 
             capture(
                 model.load(),
-                self.stimuli,
+                self.stimuli if shown == self.config.stimuli else shown.load(),
                 ordered(),
                 folder,
-                tokens=spec.tokens,
+                tokens=kept,
                 dtype=spec.dtype,
                 batch_size=spec.batch_size,
                 device=spec.resolved_device(),
@@ -192,17 +218,17 @@ class Planner:
         def inputs() -> Mapping[str, Any]:
             return {
                 "model": model.fingerprint(),
-                "stimuli": self.config.stimuli.fingerprint(),
+                "stimuli": shown.fingerprint(),
                 "sites": ordered(),
-                "tokens": spec.tokens,
+                "tokens": kept,
                 "dtype": spec.dtype,
                 "compute": spec.compute,
-                "seed": self.config.seed if isinstance(spec.tokens, int) else None,
+                "seed": self.config.seed if isinstance(kept, int) else None,
             }
 
         code = ("bridge.models", "bridge.stimuli", "bridge.activations")
         return self.add(
-            f"capture {model.name}",
+            name,
             "activations",
             inputs,
             build,
@@ -221,11 +247,28 @@ def make_plan(config: Config, store: Store) -> Plan:
     if not config.comparisons:
         raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
     planner = Planner(config, store)
-    results = []
+    results = add_dictionaries(planner)
     for number, comparison in enumerate(config.comparisons, start=1):
         planner.prefix = f"{number}: " if len(config.comparisons) > 1 else ""
         results += comparison.add_stages(planner)
     return planner.finish(results)
+
+
+def add_dictionaries(planner: Planner) -> list[str]:
+    """Add the stages of the config's dictionaries, and let comparisons name their codes."""
+    if not planner.config.saes:
+        return []
+    from comparisons.dictionaries import add_stages
+
+    return add_stages(planner)
+
+
+def plan_training(config: Config, store: Store) -> Plan:
+    """The graph that only makes the dictionaries of a config. Raises ConfigError where it names none."""
+    if not config.saes:
+        raise ConfigError("saes: is empty; add at least one (such as {kind: train, name: topk}).")
+    planner = Planner(config, store)
+    return planner.finish(add_dictionaries(planner))
 
 
 def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:

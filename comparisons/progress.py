@@ -54,11 +54,11 @@ class Log:
         self._said = time.monotonic()
         self._say(f"[{self._done}/{self._total}] {stage.id} ...")
 
-    def advanced(self, stage: Stage, share: float) -> None:
+    def advanced(self, stage: Stage, share: float, text: str = "") -> None:
         """Say the share, if there was silence for ten seconds."""
         if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
             self._said = time.monotonic()
-            self._say(f"      {stage.id}: {share:.0%}")
+            self._say(f"      {stage.id}: {share:.0%}" + (f", {text}" if text else ""))
 
     def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
         """Say how long it took."""
@@ -87,6 +87,7 @@ class Bars:
             BarColumn(bar_width=30),
             TaskProgressColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[text]}"),
             console=Console(stderr=True),
         )
         self._tasks: dict[str, Any] = {}
@@ -95,19 +96,19 @@ class Bars:
     def planned(self, plan: Plan, missing: list[str]) -> None:
         """Show every stage that is to do."""
         for name in missing:
-            self._tasks[name] = self._progress.add_task(name, total=1.0, start=False)
+            self._tasks[name] = self._progress.add_task(name, total=1.0, start=False, text="")
 
     def started(self, stage: Stage) -> None:
         """Start its clock."""
         self._progress.start_task(self._tasks[stage.id])
 
-    def advanced(self, stage: Stage, share: float) -> None:
+    def advanced(self, stage: Stage, share: float, text: str = "") -> None:
         """Move its bar."""
-        self._progress.update(self._tasks[stage.id], completed=share)
+        self._progress.update(self._tasks[stage.id], completed=share, text=text)
 
     def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
         """Fill its bar."""
-        self._progress.update(self._tasks[stage.id], completed=1.0)
+        self._progress.update(self._tasks[stage.id], completed=1.0, text="")
 
     def note(self, text: str) -> None:
         """Print above the bars."""

@@ -55,8 +55,8 @@ class Reporter(Protocol):
         """A stage begins."""
         ...
 
-    def advanced(self, stage: Stage, share: float) -> None:
-        """`share` (0 to 1) of a stage is done."""
+    def advanced(self, stage: Stage, share: float, text: str = "") -> None:
+        """`share` (0 to 1) of a stage is done; `text` says in a few words how it stands."""
         ...
 
     def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
@@ -77,7 +77,7 @@ class Silent:
     def started(self, stage: Stage) -> None:
         """Nothing."""
 
-    def advanced(self, stage: Stage, share: float) -> None:
+    def advanced(self, stage: Stage, share: float, text: str = "") -> None:
         """Nothing."""
 
     def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
@@ -175,7 +175,10 @@ def execute(plan: Plan, store: Store, reporter: Reporter) -> tuple[dict[str, Pat
         began = time.perf_counter()
 
         def build(folder: Path, stage: Stage = stage) -> None:
-            stage.build(folder, paths, lambda share: reporter.advanced(stage, share))
+            def advanced(share: float, text: str = "", /) -> None:
+                reporter.advanced(stage, share, text)
+
+            stage.build(folder, paths, advanced)
 
         paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable)
         seconds[name] = round(time.perf_counter() - began, 2)
@@ -219,7 +222,7 @@ def _check_writable(out: Path) -> None:
 def _provenance(config: Config, plan: Plan, command: str) -> dict[str, Any]:
     from bridge.data import dataset
 
-    parts = [config.stimuli, *config.models, *config.recordings, *config.comparisons]
+    parts = [config.stimuli, *config.models, *config.saes, *config.recordings, *config.comparisons]
     names = dict.fromkeys(name for part in parts for name in part.datasets())
     return {
         "plan": plan.digest,

@@ -22,3 +22,7 @@ class SAESpec(Spec):
     least_explained: Annotated[float, Field(le=1)] = 0.5
     """Share of variance that a dictionary must explain of the stimuli compared, or the run stops: a lost
     normalisation or the wrong site shows here. -1 or less lets all through."""
+
+    def names(self) -> list[str]:
+        """The names of its dictionaries at a site."""
+        return [self.name]
