@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.errors import ConfigError
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a dictionary on a config's stimuli: unexplained variance, sparsity, and what it does to the output."""
-    from bridge.errors import ConfigError, did_you_mean
+    from bridge.errors import did_you_mean
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import plan_capture
@@ -162,3 +163,38 @@ def _spliced(backbone: Any, sae: Any, config: Any, limit: int) -> Splicing:
             backbone.prepare([stimuli.image(row) for row in rows[at : at + 32]]) for at in range(0, len(rows), 32)
         ]
     return splicing(backbone, sae, batches)
+
+
+@app.command()
+def push(
+    folders: Annotated[list[Path], typer.Argument(help="Dictionaries' folders, or a folder of such folders.")],
+    repository: Annotated[str, typer.Argument(help="user/name on the Hugging Face hub; made if needed.")],
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="Names in the repository, one a folder (default: the folders').")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to, made if needed (default: main).")] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who may see a repository that is made now.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(help="Licence by the hub's short name, such as cc-by-4.0.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace dictionaries of the same name.")] = False,
+    message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+) -> None:
+    """Put dictionaries into a repository of the hub, with their model cards, in one commit."""
+    from saes.cards import named_folders
+    from saes.cards import push as push_all
+
+    chosen: dict[str, Path] = {}
+    if id_ and len(id_) != len(folders):
+        raise ConfigError(f"{len(id_)} --id were given for {len(folders)} folders; give one a folder, or none.")
+    for folder, name in zip(folders, id_ or [""] * len(folders), strict=True):
+        for own, path in ({name: folder} if name else named_folders(folder)).items():
+            if own in chosen:
+                raise ConfigError(f"Two folders would be {own!r} in {repository}; name them with --id.")
+            chosen[own] = path
+    done = push_all(
+        chosen, repository, revision=revision, private=private, licence=licence, replace=replace, message=message
+    )
+    for name in done.ids:
+        print(f"{done.repository} {name}")
+    print(f"commit {done.commit}")
