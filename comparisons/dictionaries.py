@@ -1,8 +1,8 @@
 """Dictionaries in a run: the stages that train or load them, and their codes for the stimuli compared.
 
 A model's dictionaries of one `saes` entry are one artefact: a folder a dictionary, SITE/NAME as comparisons name its
-codes, in SAELens's format, with `quality.json` beside it. Codes are one artefact a model: sparse, with the share of
-variance that each dictionary leaves unexplained of these stimuli.
+codes, in SAELens's format, with `quality.json` beside it. The codes of one are an artefact: sparse, with the share of
+variance that the dictionary explains of these stimuli.
 """
 
 from __future__ import annotations

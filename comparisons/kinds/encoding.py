@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.spec import Spec
 from bridge.store import write_atomically
-from comparisons.features import Pool, site_features
+from comparisons.features import Pool, labelled, parted, site_features
 from comparisons.kinds.base import ComparisonSpec
 
 if TYPE_CHECKING:
@@ -154,17 +155,25 @@ class EncodingComparison(ComparisonSpec):
             maps: list[dict[str, Any]] = []
             arrays: dict[str, np.ndarray] = {}
             for done, one in enumerate(recordings):
-                part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
-                for step, site in enumerate(sites.values()):
-                    values = features.read(needed, site.name, one.stimulus_ids, self.pool)
-                    dropped += [f"{model.name} {site.name} was left out: {why}" for why in part.add(values, site)]
-                    progress((done + (step + 1) / len(sites)) / len(recordings))
-                results += [{**about, **found} for found in part.results(seed)]
-                dropped += list(part.undefined)
-                for (site_name, measure), values in part.maps.items():
-                    arrays[str(len(maps))] = values
-                    named = list(one.neuroids["neuroid_id"].astype(str))
-                    maps.append({"recordings": one.name, "site": site_name, "measure": measure, "neuroids": named})
+                step = 0
+                # A dictionary's codes are a model of their own: its best site is chosen among its sites.
+                for names in features.groups().values():
+                    part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
+                    for name in names:
+                        values = features.read(needed, name, one.stimulus_ids, self.pool)
+                        site = replace(sites[name], name=parted(name)[0])
+                        dropped += [f"{model.name} {name} was left out: {why}" for why in part.add(values, site)]
+                        step += 1
+                        progress((done + step / len(sites)) / len(recordings))
+                    label = labelled(model.name, names[0])
+                    label.pop("site")
+                    results += [{**about, **label, **found} for found in part.results(seed)]
+                    dropped += [why for why in part.undefined if why not in dropped]
+                    for (site_name, measure), values in part.maps.items():
+                        arrays[str(len(maps))] = values
+                        neuroids = list(one.neuroids["neuroid_id"].astype(str))
+                        map_of = {"recordings": one.name, **label, "site": site_name, "measure": measure}
+                        maps.append({**map_of, "neuroids": neuroids})
             # Per-neuroid r of every site: [split, neuroid], in the order of maps.json.
             np.savez(folder / "maps.npz", **arrays)
             write_atomically(folder / "maps.json", json.dumps(maps))

@@ -15,7 +15,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
-from comparisons.features import Features, site_features
+from comparisons.features import Features, labelled, site_features
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 
@@ -140,7 +140,7 @@ class RSAComparison(ComparisonSpec):
                     dropped.append(f"{model.name} {site} was left out: {why}")
                 with np.load(needed[stage] / "rdms.npz", allow_pickle=False) as rdms:
                     for site in (site for site in sites.values() if site.name in rdms):
-                        about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.shown_as}
+                        about = {**labelled(model.name, site.name), "depth": site.depth, "role": model.shown_as}
                         candidates.append((about, rdms[site.name], None))
             for reference in self.references:
                 try:
