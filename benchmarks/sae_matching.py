@@ -235,19 +235,19 @@ def rows(quick: bool, repeats: int) -> dict[str, Callable[[], Row]]:
         "assignment": lambda: assigned(5000 if quick else 8192, 512),
         "monosemanticity": lambda: monosemantic(1000 if quick else 4000, 4096, 512, repeats),
         "metrics": lambda: metrics(8192 if quick else 32_768, repeats),
-        "large cosine": lambda: alone(
+        "large, directions": lambda: alone(
             f"mutual nearest by cosine, {m} x {m}, d {d}",
             f"here.directions({m}, {d})",
             "nearest(Directions(a), Directions(b)).mutual()",
             m,
         ),
-        "large correlation": lambda: alone(
+        "large, activity": lambda: alone(
             f"mutual nearest by correlation, {m} x {m}, {n} tokens",
             f"here.codes({n}, {m})",
             "nearest(Activity(a), Activity(b)).mutual()",
             m,
         ),
-        "large assignment": lambda: alone(
+        "large, assigned": lambda: alone(
             f"optimal assignment among candidates, {m} x {m}, d {d}",
             f"here.directions({m}, {d})",
             "assignment(Directions(a), Directions(b))",
