@@ -101,8 +101,9 @@ def _fit(maps: Array, held_out: Array | None, single: bool) -> GaborFit:
     usable = np.isfinite(maps).all(axis=(1, 2, 3)) & (maps != 0).any(axis=(1, 2, 3))
     y = separable.as_maps(maps[usable].reshape(usable.sum(), maps.shape[1], size**2))
     model = GaborModel(size)
-    with torch.inference_mode():
-        p, c, r2 = separable.fit(model, y, _starts(size, y))
+    with torch.inference_mode(), separable.one_thread():
+        starts = _starts(size, y)
+    p, c, r2 = separable.fit(model, y, starts)
     x0, y0, theta, across, along, frequency = p.double().numpy().T
     even, odd = c.double().numpy().transpose(2, 0, 1)
     found = {

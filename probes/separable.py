@@ -7,10 +7,10 @@ and have coefficients of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -56,22 +56,21 @@ def fit(
         with torch.inference_mode():
             return _fit(model, rows[0], rows[1], short, long, kept)
 
-    with each_on_one_thread() as run:
-        found = run(part, list(zip(maps.split(CHUNK), starts.split(CHUNK), strict=True)))
+    with one_thread() as count, ThreadPoolExecutor(count) as pool:
+        found = list(pool.map(part, list(zip(maps.split(CHUNK), starts.split(CHUNK), strict=True))))
     p, c, r2 = (torch.cat(parts) for parts in zip(*found, strict=True))
     return p, c, r2
 
 
 @contextmanager
-def each_on_one_thread() -> Iterator[Callable[[Callable[[Any], Any], list[Any]], list[Any]]]:
-    """A map over items whose calls run side by side, each with torch on one thread; torch's setting comes back."""
+def one_thread() -> Iterator[int]:
+    """Within, torch works on one thread a call; gives the number of threads that it had, and has again after."""
     import torch
 
     count = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(count) as pool:
-            yield lambda call, items: list(pool.map(call, items))
+        yield count
     finally:
         torch.set_num_threads(count)
 
