@@ -257,11 +257,23 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
     if site not in known:
         raise ConfigError(f"saes {spec.name!r} is of {site!r}, which {model.name} lacks; {did_you_mean(site, known)}.")
 
+    captured = planner.capture(model, [site])
+
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+        from bridge.activations import Activations
         from saes.checkpoints import save
         from saes.hub import load
 
-        sae = load(spec.path, id=spec.id, revision=spec.revision, model=model.load(), site=site)
+        # Activations show what a lost normalisation does, and hold statistics that some formats leave out.
+        sae = load(
+            spec.path,
+            id=spec.id,
+            revision=spec.revision,
+            model=model.load(),
+            site=site,
+            activations=Activations(needed[captured]),
+            min_explained=spec.least_explained,
+        )
         save(sae, folder / site / spec.name)
         write_atomically(folder / site / spec.name / QUALITY, json.dumps({"held_out": None, "warnings": []}))
         _write_results(folder, spec, model)
@@ -270,7 +282,13 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
         return {"dictionary": spec.fingerprint(), "name": spec.name, "model": model.fingerprint(), "site": site}
 
     stage = planner.add(
-        f"sae {spec.name} {model.name}", "saes", inputs, build, libraries=("torch",), code=("saes.hub", __name__)
+        f"sae {spec.name} {model.name}",
+        "saes",
+        inputs,
+        build,
+        needs=(captured,),
+        libraries=("torch",),
+        code=("saes.hub", __name__),
     )
     _offer(planner, model, known[site], [site], spec.name, stage)
     return stage

@@ -19,7 +19,7 @@ not depend on the batch it stands in. A crosscoder is a dictionary of the concat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -283,9 +283,3 @@ def _check(config: SAEConfig, tensors: Mapping[str, torch.Tensor]) -> None:
             )
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"{name} holds values that are not finite; the dictionary cannot be applied.")
-
-
-def known_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a table such as cfg.json's, the entries that `SAEConfig` has fields for."""
-    names = {entry.name for entry in fields(SAEConfig)}
-    return {name: value for name, value in given.items() if name in names}
