@@ -49,8 +49,10 @@ class SAEConfig:
     """What a dictionary is, in SAELens's terms. `metadata` is its provenance.
 
     metadata keys that this project writes and reads: `model_name`, `hook_name` (the site), `hook_name_out`
-    (transcoders), `sites` and `widths` (crosscoders), `weights` (sha256 of the model's tensors), `stimuli`, `revision`,
-    `source` (repository or folder), `trained_as` (topk, batchtopk, matryoshka, ...), `metrics`, `sae_lens_version`.
+    (transcoders), `sites` and `widths` (crosscoders), `weights` (sha256 of the model's tensors), `stimuli`, `tokens`
+    (class, patches, all), `seed`, `trained_as` (topk, batchtopk, matryoshka, ...), `metrics`, `sae_lens_version`; and
+    of what was loaded `source` (repository or folder, and place in it), `revision` (commit), `files` (sha256 by name)
+    and `measured` (explained variance on loading).
     """
 
     architecture: Architecture
