@@ -110,6 +110,8 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
                 l0 = sum(point.l0 for point in points) / len(points)
                 share = (number + report.step / report.steps) / len(groups)
                 speed = f"{report.tokens_per_second:,.0f} tokens/s"
+                if planner.log is not None:
+                    planner.log(name.replace("/", "-"), report)
                 progress(share, f"unexplained {fvu:.3f}, L0 {l0:.1f}, dead {dead:.0%}, {speed}")
                 for warning in report.warnings:
                     import warnings
