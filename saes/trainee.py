@@ -54,11 +54,11 @@ class Trainee:
             raise ConfigError("A dictionary has a linear skip only where it transcodes; leave out `skip`.")
         if skip:
             self.kind = "jumprelu_skip_transcoder" if self.kind.startswith("jumprelu") else "skip_transcoder"
-        scaled = training.scale == "variance"
-        self.reads = Scaling.fitted(sample_x, parts, name) if scaled else Scaling.none(sample_x.shape[1])
-        self.writes = self.reads
-        if sample_y is not None:
-            self.writes = Scaling.fitted(sample_y, None, name) if scaled else Scaling.none(sample_y.shape[1])
+        # Also where it is not used, it refuses what cannot be learnt.
+        self.reads = Scaling.fitted(sample_x, parts, name)
+        self.writes = self.reads if sample_y is None else Scaling.fitted(sample_y, None, name)
+        if training.scale == "none":
+            self.reads, self.writes = (Scaling.none(len(part.mean)) for part in (self.reads, self.writes))
         x = self.reads.apply(sample_x)
         y = x if sample_y is None else self.writes.apply(sample_y)
         self.variance = float((y - y.mean(0)).double().square().sum() / len(y))
