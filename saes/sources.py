@@ -1,8 +1,8 @@
 """Where tokens to train on come from: captured shards, a network as it runs, or arrays in memory.
 
 A source hands out shuffled batches by site; row i of every site is of the same stimulus, and of the same token where
-the sites have one grid (`places`). The order depends on (seed, epoch) alone, and any batch of it can be started from: a training that was killed goes on with the
-tokens that it would have seen.
+the sites have one grid (`places`). The order depends on (seed, epoch) alone, and any batch of it can be started from:
+a training that was killed goes on with the tokens that it would have seen.
 """
 
 from __future__ import annotations

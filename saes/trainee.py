@@ -119,7 +119,8 @@ class Trainee:
         for key, adam in self.optimisers.items():
             for name, value in adam.state.get(self.tensors[key], {}).items():
                 state[f"adam.{key}.{name}"] = value
-        scales = {"reads": self.reads, "writes": self.writes}
+        # No tensor stands there twice: safetensors refuses what shares memory, and copies would take as much again.
+        scales = {"reads": self.reads} | ({"writes": self.writes} if self.transcodes else {})
         state |= {
             f"{name}.{part}": getattr(scale, part) for name, scale in scales.items() for part in ("mean", "scale")
         }
@@ -137,8 +138,10 @@ class Trainee:
                 }
                 if moments:
                     self.optimisers[key].state[tensor] = moments
-        self.reads = Scaling(state["reads.mean"].to(self.device), state["reads.scale"].to(self.device))
-        self.writes = Scaling(state["writes.mean"].to(self.device), state["writes.scale"].to(self.device))
+        self.reads, self.writes = (
+            Scaling(state[f"{name}.mean"].to(self.device), state[f"{name}.scale"].to(self.device))
+            for name in ("reads", "writes" if self.transcodes else "reads")
+        )
         self.silent = state["silent"].to(self.device, copy=True)
         self.step_number = int(state["step"])
 

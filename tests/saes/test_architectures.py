@@ -26,7 +26,9 @@ def architecture(kind: str, **more: Any) -> Any:
     return Training(architecture=settings).architecture
 
 
-def drawn(kind: str, *, d_out: int = D, skip: bool = False, seed: int = 0) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
+def drawn(
+    kind: str, *, d_out: int = D, skip: bool = False, seed: int = 0
+) -> tuple[Tensors, torch.Tensor, torch.Tensor]:
     """Tensors as they stand in the midst of a training, and tokens: x, and y, which is x unless d_out differs."""
     draw = torch.Generator().manual_seed(seed)
 
@@ -134,8 +136,12 @@ def dense_loss(
     return loss
 
 
-CASES = [(kind, False, False, dead) for kind in KINDS for dead in (False, True) if not (dead and kind in ("relu", "gated"))]
-CASES += [(kind, True, skip, False) for kind in ("batchtopk", "matryoshka", "relu", "jumprelu") for skip in (False, True)]
+CASES = [
+    (kind, False, False, dead) for kind in KINDS for dead in (False, True) if not (dead and kind in ("relu", "gated"))
+]
+CASES += [
+    (kind, True, skip, False) for kind in ("batchtopk", "matryoshka", "relu", "jumprelu") for skip in (False, True)
+]
 
 
 @pytest.mark.parametrize(("kind", "transcodes", "skip", "with_dead"), CASES)
@@ -221,9 +227,7 @@ def test_auxk_decodes_without_the_bias() -> None:
 
 def test_auxk_of_no_error_is_zero() -> None:
     tensors, x, _ = drawn("topk")
-    loss, gradients = differentiated(
-        lambda t: aux_loss(t, x, None, torch.zeros_like(x), torch.arange(10), 4), tensors
-    )
+    loss, gradients = differentiated(lambda t: aux_loss(t, x, None, torch.zeros_like(x), torch.arange(10), 4), tensors)
     assert loss == 0
     assert not any(gradient.isinf().any() for gradient in gradients.values())
 
