@@ -80,22 +80,21 @@ def cached_names(repository: str, commit: str) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
-def check_cached(path: Path) -> None:
-    """Hold a file of the local cache against the hash of its content that the hub gave and the cache stores it under
-    (sha256 of large files, git's sha1 of small ones).
+def check_cached(path: Path) -> str:
+    """The sha256 of a file, held against the hash that the hub gave if it lies in the local cache, which stores it
+    under that hash (sha256 of large files, git's sha1 of small ones).
 
     Raises InputError for a damaged file. Files outside the cache, or in a cache without links, pass.
     """
     blob = path.resolve()
-    if blob.parent.name != "blobs" or not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", blob.name):
-        return
-    if len(blob.name) == 64:
-        found = file_sha256(blob)
-    else:
+    sha256 = found = file_sha256(blob)
+    stated = blob.name if blob.parent.name == "blobs" else ""
+    if re.fullmatch(r"[0-9a-f]{40}", stated):
         content = blob.read_bytes()
         found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-    if found != blob.name:
+    if re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", stated) and found != stated:
         raise InputError(f"{path} is not the file that the hub has (its hash differs); delete {blob} and load again.")
+    return sha256
 
 
 def _cache_of(repository: str) -> Path:
@@ -145,7 +144,7 @@ def fetched_file(model: str, revision: str | None, name: str) -> Path | None:
 
 
 @contextmanager
-def fetching(what: str) -> Iterator[None]:
+def fetching(what: str, doing: str = "fetched") -> Iterator[None]:
     """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.
 
     Raises ConfigError for a repository or revision that does not exist, InputError for files on this machine,
@@ -175,9 +174,8 @@ def fetching(what: str) -> Iterator[None]:
         network = names & {"ConnectionError", "HTTPError", "HfHubHTTPError", "URLError", "TransportError"}
         offline = names & {"LocalEntryNotFoundError", "OfflineModeIsEnabled"}
         if network or offline or isinstance(error, OSError):
-            raise UnreachableError(
-                f"{what} cannot be fetched ({reason}); connect to the network, or give a local folder or checkpoint."
-            ) from error
+            instead = ", or give a local folder or checkpoint" if doing == "fetched" else " and try again"
+            raise UnreachableError(f"{what} cannot be {doing} ({reason}); connect to the network{instead}.") from error
         raise
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import io
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from bridge.errors import UserError
-
-if TYPE_CHECKING:
-    from comparisons.run import Reporter
+from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.sae_commands import app as sae_app
 
 app = typer.Typer(
     help="Is the brain's ventral stream a residual stream? Compare networks with recordings.",
@@ -25,12 +22,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
-
-ConfigArgument = Annotated[str, typer.Argument(help="Path of a YAML config, or the name of one that ships.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the config.")
-]
-INTERRUPTED = 130
+app.add_typer(sae_app, name="sae")
 
 
 def main() -> None:
@@ -71,7 +63,7 @@ def run(
             print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
         return
     folder = out or Path("runs") / parsed.name
-    with _reporting() as reporter:
+    with reporting() as reporter:
         results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
     for sentence in sentences(results):
         print(sentence)
@@ -99,24 +91,11 @@ def capture(
 
     parsed, store = configs.load(config, set_ or []), Store()
     plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"])
-    with _reporting() as reporter:
+    with reporting() as reporter:
         reporter.planned(plan, needed(plan, store))
         paths, _ = execute(plan, store, reporter)
     for model in parsed.models:
         print(f"{model.name}: {paths[f'capture {model.name}']}")
-
-
-@contextmanager
-def _reporting() -> Iterator[Reporter]:
-    """Progress on standard error; Ctrl-C ends with a word on how to go on."""
-    from comparisons.progress import make_reporter
-
-    try:
-        with make_reporter() as reporter:
-            yield reporter
-    except KeyboardInterrupt:
-        print("\nInterrupted. What was computed is kept: the same command goes on from here.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 @app.command("configs")

@@ -250,20 +250,18 @@ def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
     """Load a dictionary, hold it against the model, and keep a copy in SAELens's format."""
-    import saes
-
     known = planner.sites(model)
-    about = saes.describe(spec.path, id=spec.id, revision=spec.revision)
-    site = spec.site or about.get("hook_name")
+    site = spec.site or spec.named_site()
     if site is None:
-        raise ConfigError(f"saes {spec.name!r} does not say which site it is of; state `site`.")
+        raise ConfigError(f"saes {spec.name!r}: state the `site` that it is of; its files cannot be asked beforehand.")
     if site not in known:
         raise ConfigError(f"saes {spec.name!r} is of {site!r}, which {model.name} lacks; {did_you_mean(site, known)}.")
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
         from saes.checkpoints import save
+        from saes.hub import load
 
-        sae = saes.load(spec.path, id=spec.id, revision=spec.revision, model=model.load(), site=site)
+        sae = load(spec.path, id=spec.id, revision=spec.revision, model=model.load(), site=site)
         save(sae, folder / site / spec.name)
         write_atomically(folder / site / spec.name / QUALITY, json.dumps({"held_out": None, "warnings": []}))
         _write_results(folder, spec, model)
@@ -297,7 +295,7 @@ def codes_stage(planner: Planner, model: ModelSpec, name: str) -> str:
         if explained < least:
             raise InputError(
                 f"The dictionary {name} explains {explained:.0%} of the variance of {model.name}'s activations to "
-                f"these stimuli, less than the {least:.0%} asked for (least_explained): it is of another model, site or "
+                f"these stimuli, less than the {least:.0%} of least_explained: it is of another model, site or "
                 "normalisation, or was trained too little; mend that, or lower least_explained to go on."
             )
 

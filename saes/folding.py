@@ -16,11 +16,12 @@ from dataclasses import replace
 import torch
 
 from bridge.errors import InputError
+from saes.input_scaling import Scaling
 from saes.sae import SparseAutoencoder
 
 
-def folded(sae: SparseAutoencoder, mean: torch.Tensor, scale: torch.Tensor) -> SparseAutoencoder:
-    """The dictionary that takes x where `sae` takes (x - mean) / scale: mean [d_in], scale [] or [d_in].
+def folded(sae: SparseAutoencoder, scaling: Scaling) -> SparseAutoencoder:
+    """The dictionary that takes x where `sae` takes (x - mean) / scale.
 
     Raises InputError for transcoders and for dictionaries whose latents depend on the decoder's norm, or that
     normalise each token: for those it is not the same.
@@ -29,7 +30,7 @@ def folded(sae: SparseAutoencoder, mean: torch.Tensor, scale: torch.Tensor) -> S
     if config.transcodes or config.rescale_acts_by_decoder_norm or config.normalize_activations != "none":
         raise InputError("Statistics cannot be folded into this dictionary; scale its inputs instead.")
     dtype = sae.W_enc.dtype
-    mean, scale = mean.to(dtype), scale.to(dtype).expand(config.d_in)
+    mean, scale = scaling.mean.to(dtype), scaling.scale.to(dtype)
     tensors = sae.tensors()
     if not config.apply_b_dec_to_input:
         shift = (mean / scale) @ tensors["W_enc"]
@@ -43,18 +44,19 @@ def folded(sae: SparseAutoencoder, mean: torch.Tensor, scale: torch.Tensor) -> S
     return SparseAutoencoder(replace(config, metadata=dict(config.metadata)), tensors)
 
 
-def mean_norm_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean vector and mean |x - mean| / sqrt d of tokens [n, d], in float64: ([d], []).
+def mean_norm(x: torch.Tensor) -> Scaling:
+    """Mean vector and mean |x - mean| / sqrt d of tokens [n, d], in float64.
 
     As saev 0.1 takes them (`saev/activations.py`, scale_mean and scale_norm)."""
     x = x.double()
     mean = x.mean(0)
-    return mean, (x - mean).norm(dim=1).mean() / x.shape[1] ** 0.5
+    scale = (x - mean).norm(dim=1).mean() / x.shape[1] ** 0.5
+    return Scaling(mean, scale.expand(x.shape[1]))
 
 
-def per_dimension_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and unbiased deviation + 1e-6 of each dimension of tokens [n, d], in float64: ([d], [d]).
+def per_dimension(x: torch.Tensor) -> Scaling:
+    """Mean and unbiased deviation + 1e-6 of each dimension of tokens [n, d], in float64.
 
     As CLIP-Scope's training script takes them (`sache/scripts/train_sae.py`, batch_norm)."""
     x = x.double()
-    return x.mean(0), x.std(0) + 1e-6
+    return Scaling(x.mean(0), x.std(0) + 1e-6)

@@ -8,7 +8,7 @@ replaces the last one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ def _from_folder(path: Path, id: str | None) -> Read:
     read = format.read(path / Path(files[0]).parent, [Path(name).name for name in files])
     metadata = read.sae.config.metadata
     metadata.setdefault("source", path.resolve().name if id is None else f"{path.resolve().name}/{id}")
-    metadata["files"] = _hashes({name: path / name for name in files})
+    metadata["files"] = {Path(name).name: file_sha256(path / name) for name in files}
     return read
 
 
@@ -98,16 +98,16 @@ def _from_repository(repository: str, id: str | None, revision: str | None) -> R
             raise
     format, files = _chosen(names, id, f"{repository} at {commit}")
     paths: dict[str, Path] = {}
+    hashes: dict[str, str] = {}
     for name in files:
         fetched = fetched_file(repository, commit, name)
         if fetched is None:
             raise InputError(f"{repository} at {commit} has no {name}, which a {format.name} dictionary needs.")
-        check_cached(fetched)
-        paths[name] = fetched
+        paths[name], hashes[Path(name).name] = fetched, check_cached(fetched)
     read = format.read(paths[files[0]].parent, [Path(name).name for name in files])
     place = str(Path(files[0]).parent) if id is None else id
     read.sae.config.metadata.update(
-        source=repository if place == "." else f"{repository}/{place}", revision=commit, files=_hashes(paths)
+        source=repository if place == "." else f"{repository}/{place}", revision=commit, files=hashes
     )
     return read
 
@@ -126,7 +126,3 @@ def _chosen(names: Sequence[str], id: str | None, where: object) -> tuple[Any, l
         )
     given = "no `id` is stated" if id is None else f"it has no dictionary {id!r}"
     raise ConfigError(f"{where} holds {len(ids)} dictionaries and {given}; {did_you_mean(id or '', ids)}.")
-
-
-def _hashes(paths: Mapping[str, Path]) -> dict[str, str]:
-    return {Path(name).name: file_sha256(path) for name, path in paths.items()}

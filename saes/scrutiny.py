@@ -17,7 +17,7 @@ import torch
 
 from bridge.errors import ConfigError, InputError
 from saes.converters import Read
-from saes.folding import folded, mean_norm_statistics, per_dimension_statistics
+from saes.folding import folded, mean_norm, per_dimension
 from saes.metrics import Metrics, evaluate, pair_of
 from saes.sae import SparseAutoencoder
 
@@ -32,7 +32,7 @@ else:
 MIN_EXPLAINED = 0.5
 TOKENS = 2**14
 """Tokens that captured activations are measured on: the first of a shuffled epoch, seed 0."""
-STATISTICS = {"mean_norm": mean_norm_statistics, "per_dimension": per_dimension_statistics}
+STATISTICS = {"mean_norm": mean_norm, "per_dimension": per_dimension}
 
 
 def scrutinised(read: Read, activations: Given | None, name: str, least: float, force: bool) -> SparseAutoencoder:
@@ -51,7 +51,7 @@ def scrutinised(read: Read, activations: Given | None, name: str, least: float, 
     batch = _batch(read.sae, activations)
     measured = {"as stored": (read.sae, evaluate(read.sae, [batch]))}
     if read.scaling is not None:
-        scaled = folded(read.sae, *STATISTICS[read.scaling](pair_of(read.sae, batch)[0].flatten(0, -2)))
+        scaled = folded(read.sae, STATISTICS[read.scaling](pair_of(read.sae, batch)[0].flatten(0, -2)))
         measured[read.scaling] = scaled, evaluate(scaled, [batch])
     how, (sae, metrics) = max(measured.items(), key=lambda entry: -_fvu(entry[1][1], name))
     explained = 1 - metrics.fvu

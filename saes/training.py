@@ -410,7 +410,7 @@ class _Run:
             "history": json.dumps({name: [asdict(point) for point in points] for name, points in self.history.items()}),
         }
         state = {
-            f"{number}.{key}": value.detach().cpu().contiguous()
+            f"{number}.{key}": value.detach().cpu().clone()
             for number, job in enumerate(self.jobs)
             for key, value in trainees[job.name].state().items()
         }

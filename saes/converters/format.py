@@ -10,7 +10,7 @@ from typing import Any, Literal
 from bridge.errors import InputError
 from saes.sae import SparseAutoencoder
 
-Scaling = Literal["mean_norm", "per_dimension"]
+Statistics = Literal["mean_norm", "per_dimension"]
 """How inputs were scaled in training by statistics of the data: (x - mean) / (mean norm of x - mean / sqrt d), or
 (x - mean) / (deviation of each dimension)."""
 
@@ -21,7 +21,7 @@ class Read:
     statistics that the file does not hold."""
 
     sae: SparseAutoencoder
-    scaling: Scaling | None = None
+    scaling: Statistics | None = None
 
 
 @dataclass(frozen=True)

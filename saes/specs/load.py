@@ -43,3 +43,14 @@ class LoadSAE(SAESpec):
                 )
             return {**content, "path": {path.name: file_sha256(path) for path in files}}
         return {**content, "revision": commit_of(self.path, self.revision) if "/" in self.path else self.revision}
+
+    def named_site(self) -> str | None:
+        """The site that a folder's cfg.json names; None where there is no such file. Imports no torch."""
+        import json
+        from pathlib import Path
+
+        try:
+            config = json.loads((Path(self.path).expanduser() / (self.id or "") / "cfg.json").read_text())
+            return config["metadata"]["hook_name"] or None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None

@@ -230,7 +230,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif name in self.state.repositories:
             self._error(409, None, "You already created this model repo")
         else:
-            repository = self.state.repositories[name] = Repository(private=bool(asked.get("private")))
+            repository = self.state.repositories[name] = Repository(
+                private=bool(asked.get("private") or asked.get("visibility") == "private")
+            )
             repository.commit({".gitattributes": b""}, message="initial commit")
             self._json({"url": f"{self.state.address}/{name}", "name": name})
 

@@ -278,21 +278,22 @@ def test_clip_scope(tmp_path: Path) -> None:
 
 def test_folded_statistics_are_those_of_scaled_inputs() -> None:
     from saes.folding import folded
+    from saes.input_scaling import Scaling
     from saes.sae import SAEConfig, SparseAutoencoder
 
     mean, scales = draw(D, seed=11), draw(D, seed=12).abs() + 0.3
     gated = {"b_gate": draw(S, seed=5), "r_mag": draw(S, seed=6), "b_mag": draw(S, seed=7)}
     plain = {name: value for name, value in STATE.items() if name != "b_enc"}
-    for scale in (scales, torch.tensor(1.7)):
+    for scale in (scales, torch.full((D,), 1.7)):
         for subtracts in (True, False):
             for kind, tensors in (("topk", STATE), ("gated", {**plain, **gated})):
                 k = K if kind == "topk" else None
                 config = SAEConfig(kind, D, S, k=k, apply_b_dec_to_input=subtracts)  # type: ignore[arg-type]
                 sae = SparseAutoencoder(config, {name: value.double() for name, value in tensors.items()})
                 inputs = (X.double() - mean) / scale
-                whole = folded(sae, mean.double(), scale.double())
+                whole = folded(sae, Scaling(mean.double(), scale.double()))
                 torch.testing.assert_close(whole.encode(X.double()), sae.encode(inputs), rtol=0, atol=1e-12)
                 torch.testing.assert_close(whole(X.double()), sae(inputs) * scale + mean, rtol=0, atol=1e-12)
     rescaled = SAEConfig("topk", D, S, k=K, rescale_acts_by_decoder_norm=True)
     with pytest.raises(InputError, match="cannot be folded"):
-        folded(SparseAutoencoder(rescaled, STATE), mean, scales)
+        folded(SparseAutoencoder(rescaled, STATE), Scaling(mean, scales))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ import saes
 from bridge.activations import weights_sha256
 from bridge.errors import ConfigError, InputError, UnreachableError
 from bridge.models import load as load_model
-from saes.sae import SAEConfig, SparseAutoencoder
+from saes.sae import Architecture, SAEConfig, SparseAutoencoder
 
 SITE = "blocks.1.hook_resid_post"
 
@@ -159,13 +159,13 @@ def test_what_another_program_cached_serves_offline(hub: Hub, tmp_path: Path) ->
     assert saes.load("lab/sae", "one").config.metadata["revision"] == commit
 
 
-@pytest.mark.parametrize("architecture", ["standard", "topk", "jumprelu", "gated", "transcoder", "skip_transcoder"])
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_sae_lens_loads_from_the_hub_what_we_saved(hub: Hub, tmp_path: Path, architecture: str) -> None:
     from sae_lens import SAE
 
     transcodes = architecture.endswith("transcoder")
     config = SAEConfig(
-        architecture,  # type: ignore[arg-type]
+        architecture,
         16,
         40,
         k=5 if architecture == "topk" else None,
@@ -356,6 +356,7 @@ def test_the_explained_variance_is_measured_and_recorded(tmp_path: Path) -> None
 def test_a_lost_normalisation_is_refused(tmp_path: Path) -> None:
     """The defect that this is for: the same tensors on activations of another scale and mean."""
     from saes.folding import folded
+    from saes.input_scaling import Scaling
 
     trained = dictionary(noise=0.1)
     # Trained on (x - 5) / 40 with latents that have to pass 0.5, and published without saying so.
@@ -363,7 +364,7 @@ def test_a_lost_normalisation_is_refused(tmp_path: Path) -> None:
     inputs = torch.randn(300, 16, generator=torch.Generator().manual_seed(4)) * 2
     raw = inputs * 40 + 5
     lost = saes.save(trained, tmp_path / "lost")
-    right = saes.save(folded(trained, torch.full((16,), 5.0), torch.tensor(40.0)), tmp_path / "right")
+    right = saes.save(folded(trained, Scaling(torch.full((16,), 5.0), torch.full((16,), 40.0))), tmp_path / "right")
     assert saes.load(right, activations=raw).config.metadata["measured"]["explained_variance"] > 0.6
     shifted = raw / 400 + 3  # what a reader at another scale would hand over
     with pytest.raises(
