@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bridge.errors import ConfigError, InputError
+from saes.identity import plain_site, same_model
 from saes.nearest import CANDIDATES, EXACT, assignment, nearest
 from saes.sides import Activity, Directions, Side, aligned, as_csr
 
@@ -248,18 +249,22 @@ def pooled(codes: Any, stimuli: Sequence[str], how: Literal["max", "mean"] = "ma
 def check_basis(a: SparseAutoencoder, b: SparseAutoencoder, sites: Mapping[str, Site] | None = None) -> None:
     """Raises ConfigError unless two dictionaries write into one basis (see `match_decoders`)."""
     instead = "match by the correlation of their activations instead (saes.matching.match_activations)"
-    for key, what in (("model_name", "model"), ("weights", "model's weights")):
-        one, two = a.config.metadata.get(key), b.config.metadata.get(key)
-        if one is not None and two is not None and one != two:
+    metadata = a.config.metadata, b.config.metadata
+    names, weights = ([one.get(key) for one in metadata] for key in ("model_name", "weights"))
+    if None not in weights:
+        if weights[0] != weights[1]:
             raise ConfigError(
-                f"The {what} of the two dictionaries differ ({one}, {two}): they share no basis; {instead}."
+                f"The two dictionaries are of models with different weights: no basis in common; {instead}."
             )
+    elif None not in names and not same_model(*map(str, names)):
+        raise ConfigError(f"The two dictionaries are of {names[0]} and {names[1]}: no basis in common; {instead}.")
     one, two = (sae.config.metadata.get("hook_name_out" if sae.config.transcodes else "hook_name") for sae in (a, b))
     if one is None or two is None:
         raise ConfigError(
             "A dictionary's metadata do not name its site, so that its basis is not known; if both are of one basis, "
             "give their decoder directions to match_directions."
         )
+    one, two = plain_site(one), plain_site(two)
     if one == two:
         return
     if sites is None or one not in sites or two not in sites:

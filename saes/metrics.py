@@ -12,6 +12,7 @@ import torch
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from saes.codes import SparseCodes
+from saes.identity import plain_site
 from saes.reconstruction import ReconstructionError
 from saes.sae import SparseAutoencoder
 
@@ -212,6 +213,8 @@ def pair_of(sae: SparseAutoencoder, batch: Batch) -> tuple[torch.Tensor, torch.T
 def _at(batch: Mapping[str, Array], site: str | None) -> torch.Tensor:
     if site is None and len(batch) == 1:
         return torch.as_tensor(next(iter(batch.values())))
+    if site is not None and site not in batch:
+        site = plain_site(site)
     if site is None or site not in batch:
         raise ConfigError(
             f"The dictionary is of {site or 'a site that its metadata do not name'}, which the batch lacks; "

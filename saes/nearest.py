@@ -57,7 +57,7 @@ def assignment(a: Side, b: Side, exact: int = EXACT, candidates: int = CANDIDATE
 
     Up to `exact` latents a side: over all pairs, by scipy's `linear_sum_assignment`. Beyond: over the pairs in which
     one is among the `candidates` best of the other, by its `min_weight_full_bipartite_matching` (Jonker-Volgenant for
-    sparse costs); what only a worse partner than these would complete stays unassigned.
+    sparse costs); what only a worse partner than these would complete stays unassigned. Minutes at 50,000 a side.
     """
     from scipy.optimize import linear_sum_assignment
 

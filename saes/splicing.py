@@ -15,6 +15,7 @@ from torch.nn import functional
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.interventions import Edit, ablated, replaced, site_means
 from bridge.streams import Tap, run, tapped
+from saes.identity import plain_site
 from saes.sae import SparseAutoencoder
 
 if TYPE_CHECKING:
@@ -259,8 +260,9 @@ def _sites_of(backbone: Backbone, sae: SparseAutoencoder) -> tuple[str, str]:
     metadata = sae.config.metadata
     if metadata.get("sites"):
         raise ConfigError("A crosscoder needs all its sites at once and cannot be spliced into one pass.")
-    source = sae.site
+    source = None if sae.site is None else plain_site(sae.site)
     target = metadata.get("hook_name_out") if sae.config.transcodes else source
+    target = None if target is None else plain_site(target)
     for name, width in ((source, sae.d_in), (target, sae.config.width_out)):
         if name is None:
             raise ConfigError("The dictionary's metadata do not name its site; give it one (`hook_name`).")

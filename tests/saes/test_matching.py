@@ -213,10 +213,13 @@ def test_dictionaries_match_only_in_one_basis():
         match_decoders(a, sae(hook_name=beyond), known)
     with pytest.raises(ConfigError, match="is not known; give the backbone's `sites`"):
         match_decoders(a, sae(hook_name=later))
-    with pytest.raises(ConfigError, match=r"model of the two dictionaries differ \(resnet, vit\)"):
+    with pytest.raises(ConfigError, match="are of resnet and vit: no basis in common; match by the correlation"):
         match_decoders(a, sae(hook_name=post, model_name="vit"))
-    with pytest.raises(ConfigError, match="model's weights of the two dictionaries differ"):
+    with pytest.raises(ConfigError, match="models with different weights"):
         check_basis(sae(hook_name=post, weights="1"), sae(hook_name=post, weights="2"))
+    # Two names of one model and of one site; where both recorded the weights, these decide.
+    check_basis(a, sae(hook_name="blocks.0.hook_out", model_name="timm:ResNet"))
+    check_basis(sae(hook_name=post, weights="1", model_name="a"), sae(hook_name=post, weights="1", model_name="b"))
     with pytest.raises(ConfigError, match="do not name its site"):
         match_decoders(a, sae())
     with pytest.raises(InputError, match="different bases"):

@@ -229,6 +229,8 @@ def test_batches_by_site_and_several_dictionaries_in_one_pass():
     with pytest.raises(ConfigError, match=r"is of blocks.0.hook_resid_post, which the batch lacks; did you mean"):
         evaluate(early, [{"blocks.0.hook_resid_pre": one, "blocks.1.hook_resid_post": one}])
     assert evaluate(dictionary(), [{"whatever": one}]).tokens == 500
+    aliased = dictionary(metadata={"hook_name": "blocks.0.hook_out"})
+    assert evaluate(aliased, batches()).fvu == both["early"].fvu
     with pytest.raises(ConfigError, match="do not name"):
         evaluate(dictionary(), [{"a": one, "b": one}])
 
