@@ -371,6 +371,11 @@ class _Run:
     def __init__(self, jobs: Sequence[Job], source: TokenSource, steps: int, folder: Path | None):
         self.jobs, self.steps, self.path = jobs, steps, None if folder is None else folder / CHECKPOINT
         self.step, self.began = 0, time.perf_counter()
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
         self.history: dict[str, list[Point]] = {job.name: [] for job in jobs}
         self.warnings: list[str] = []
         plan = [[job.name, job.reads, job.writes, job.skip, job.training.content()] for job in jobs]
@@ -416,7 +421,6 @@ class _Run:
         }
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             save_file(state, temporary, metadata=about)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())

@@ -24,9 +24,12 @@ def planted(
     noise: float = 0.02,
     mean: float = 3.0,
     scale: float = 1.0,
-    seed: int = 0,
+    seed: int = 1234,
 ) -> Planted:
-    """Each of s directions is active with probability active / s, at .5 to 1.5; everything is multiplied by `scale`."""
+    """Each of s directions is active with probability active / s, at .5 to 1.5; everything is multiplied by `scale`.
+
+    The seed must not be one that a training draws its first directions with: they would be the planted ones.
+    """
     draw = torch.Generator().manual_seed(seed)
     directions = torch.randn(s, d, generator=draw)
     directions /= directions.norm(dim=1, keepdim=True)
