@@ -209,7 +209,14 @@ def test_a_truncated_checkpoint_is_not_used(share: float, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("other", "n"),
-    [(job(k=3), 1000), (job(seed=1), 1000), (job(lr=1e-4), 1000), (job("relu"), 1000), (job(name="b"), 1000), (job(), 999)],
+    [
+        (job(k=3), 1000),
+        (job(seed=1), 1000),
+        (job(lr=1e-4), 1000),
+        (job("relu"), 1000),
+        (job(name="b"), 1000),
+        (job(), 999),
+    ],
 )
 def test_a_checkpoint_of_another_plan_is_not_used(other: Job, n: int, tmp_path: Path) -> None:
     with pytest.raises(Killed):
@@ -269,7 +276,9 @@ def test_broken_tokens_stop_before_the_step_and_mended_ones_go_on(value: float, 
     at = int((sound.arrays["x"][:, 0] == order[650]).nonzero())  # in the fourth batch of the first epoch
     broken = ArrayTokens({name: array.clone() for name, array in sound.arrays.items()})
     broken.arrays["y"][at, 3] = value
-    with pytest.raises(InputError, match=r"1 of 200 tokens of y hold NaN or infinite values \(step 3\); mend") as raised:
+    with pytest.raises(
+        InputError, match=r"1 of 200 tokens of y hold NaN or infinite values \(step 3\); mend"
+    ) as raised:
         train(jobs, broken, folder=tmp_path, checkpoint_seconds=1e9)
     assert "\n" not in str(raised.value)
     told: list[Report] = []
