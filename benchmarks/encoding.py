@@ -1,4 +1,4 @@
-"""Encoding against Brain-Score's metrics and scikit-learn: both sides in one run, on the same numbers and splits.
+"""Encoding against Brain-Score's metrics, scikit-learn and himalaya: both sides in one run, on the same numbers.
 
     python benchmarks/encoding.py [--quick] [--json FILE] [--only TEXT ...]
 
@@ -135,6 +135,49 @@ def ridge(n: int, p: int, regions: tuple[int, ...], dual: bool, at_least: float)
     return row
 
 
+def banded(n: int, q: int) -> Row:
+    """Two bands, six vectors of ratios, 19 penalties, five outer folds; himalaya's inner folds are five too.
+
+    Ours chooses by exact leave-one-out and fits each band alone as well; himalaya fits the joint model alone. The
+    difference is that of one fold's predictions at the same ratios and penalty for all neuroids.
+    """
+    from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
+
+    from comparisons.encoding.banded import PENALTIES, band_ratios, banded_ridge, folds_of
+
+    rng = np.random.default_rng(0)
+    bands = {"simple": rng.standard_normal((n, 60)), "complex": rng.standard_normal((n, 400))}
+    responses = sum(x @ rng.standard_normal((x.shape[1], q)) / np.sqrt(x.shape[1]) for x in bands.values())
+    responses = responses + 2 * rng.standard_normal((n, q))
+    splits, ratios = folds_of(n), band_ratios(2)
+
+    def himalaya(train: np.ndarray, test: np.ndarray, iterations: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        scaled = [(x - x[train].mean(axis=0)) / x[train].std(axis=0) for x in bands.values()]
+        mean = responses[train].mean(axis=0)
+        deltas, dual, _ = solve_multiple_kernel_ridge_random_search(
+            np.stack([x[train] @ x[train].T for x in scaled]),
+            responses[train] - mean,
+            n_iter=iterations,
+            alphas=alphas,
+            cv=5,
+            return_weights="dual",
+            progress_bar=False,
+        )
+        parts = (np.exp(delta) * (x[test] @ x[train].T @ dual) for delta, x in zip(deltas, scaled, strict=True))
+        return sum(parts) + mean
+
+    ours = timed(lambda: banded_ridge(bands, responses, splits=splits), 1)
+    theirs = timed(lambda: [himalaya(train, test, ratios + 1e-9, PENALTIES * len(train)) for train, test in splits], 1)
+    fixed = np.array([[0.0, 1.0], [1.0, 0.0], [0.3, 1.0]])
+    one = banded_ridge(bands, responses, splits=splits[:1], ratios=fixed, penalties=[0.3], groups=["all"] * q)
+    train, test = splits[0]
+    chosen = one.ratios[0, :1]
+    reference = himalaya(train, test, np.maximum(chosen, 1e-30), np.array([0.3 * len(train)]))
+    difference = float(np.abs(one.predictions["simple", "complex"] - reference).max())
+    note = "ours leave-one-out and 3 models, theirs 5 inner folds and the joint model"
+    return compared(f"banded ridge, {n} x (60 + 400) x {q}, 5 folds", ours, theirs, 1, difference, 1, 1e-8, note)
+
+
 def rows(quick: bool, theirs: int) -> dict[str, Callable[[], Row]]:
     if quick:
         return {
@@ -143,6 +186,7 @@ def rows(quick: bool, theirs: int) -> dict[str, Callable[[], Row]]:
             "pls rank": lambda: pls(800, 2048, 60, theirs, 1, rank=20),
             "ridge RidgeCV": lambda: ridge(800, 2048, (40, 60, 50, 50), False, 3),
             "ridge dual": lambda: ridge(800, 2048, (40, 60, 50, 50), True, 3),
+            "banded": lambda: banded(300, 60),
         }
     return {
         "pls Gaussian": lambda: pls(3200, 8192, 168, theirs, 50),
@@ -151,6 +195,7 @@ def rows(quick: bool, theirs: int) -> dict[str, Callable[[], Row]]:
         "pls 33k": lambda: pls(3200, 33_000, 168, 1, 100),
         "ridge RidgeCV": lambda: ridge(3200, 8192, (88, 168, 102, 103), False, 6),
         "ridge dual": lambda: ridge(3200, 8192, (88, 168, 102, 103), True, 10),
+        "banded": lambda: banded(1000, 168),
     }
 
 

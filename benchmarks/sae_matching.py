@@ -133,7 +133,7 @@ def monosemantic(n: int, m: int, d: int, repeats: int) -> Row:
     rng = np.random.default_rng(0)
     activations = np.where(rng.random((n, m)) < 0.05, rng.gamma(2, size=(n, m)), 0).astype(np.float32)
     embeddings = rng.standard_normal((n, d)).astype(np.float32) + 0.5
-    some = max(1, n // 20)
+    some = max(1, n // 100)
 
     def loop(images: int) -> Any:
         a = torch.from_numpy(activations)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -250,7 +251,7 @@ import sys, torch
 sys.path.insert(0, {root!r})
 from saes.settings import Training
 from saes.trainee import Trainee
-import saes.architectures.auxk
+import saes.auxk
 def status(field):
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith(field))
@@ -279,7 +280,10 @@ def memory(setting: Setting) -> list[Row]:
     root = str(Path(__file__).resolve().parent.parent)
     for d, batch in ((512, 4096), (768, 4096)):
         script = MEMORY.format(root=root, sizes=(d, batch, LATENTS))
-        peak = float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout)
+        # Freed blocks go back to the system at once, so that the peak is of what is in use.
+        environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "1000000"}
+        ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, env=environment)
+        peak = float(ran.stdout)
         counted = (3 * (2 * LATENTS * d + LATENTS + d) + batch * d) * 4 / 2**20
         ratio = peak / counted
         name = f"(d) d {d}, batch {batch}: peak MB / tensors, moments and one batch"

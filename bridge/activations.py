@@ -5,18 +5,22 @@ computed before. What is in memory at any time: two batches of inputs, two of ac
 of `bridge.shards`; what is written is read by `bridge.readers.Activations`.
 
 The same capture gives the same bytes (same machine, libraries and number of threads), also when it was killed and
-started again. Other batch sizes change values by float noise only: the last batch is not padded.
+started again. Other batch sizes, memory formats and folded BatchNorms change values by float noise only: the last
+batch is not padded.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.folding import folded_batchnorm
+from bridge.heap import kept_heap
 from bridge.passes import Compute, Passes, placed, prepared
 from bridge.readers import Activations
 from bridge.shards import DTYPES, FORMAT, VERSION, Dtype
@@ -46,6 +50,7 @@ def capture(
     device: str = "cpu",
     compute: Compute = "float32",
     channels_last: bool | None = None,
+    fold_batchnorm: bool = True,
     workers: int = 2,
     seed: int = 0,
     shard_bytes: int = SHARD_BYTES,
@@ -64,8 +69,9 @@ def capture(
                   site with as many patches; all of them where a site has no more than n
 
     `dtype` is the type on disk. `compute` bfloat16 runs the network under autocast; float32 leaves every setting of
-    torch as it is. `channels_last` defaults to whether the network has a convolution a block. `workers` threads read
-    and prepare images (0: none, in line). `progress(done, total)` is called after every batch.
+    torch as it is. `channels_last` defaults to whether the network has a convolution a block. `fold_batchnorm` computes
+    BatchNorm as part of the convolution before it (`bridge.folding`). `workers` threads read and prepare images (0:
+    none, in line). `progress(done, total)` is called after every batch.
 
     A batch that does not fit in memory is halved with a warning, and so are those after it. `folder` may hold what an
     interrupted capture left: whole shards are checked and kept. Only one capture may work in a folder at a time
@@ -109,7 +115,9 @@ def capture(
         channels_last = is_convolutional(backbone)
     done = len(stimuli) - sum(map(len, batches))
     with (
+        kept_heap(),
         placed(backbone, device, channels_last),
+        folded_batchnorm(backbone, names) if fold_batchnorm else nullcontext(),
         prepared(backbone, stimuli, batches, workers) as inputs_of,
         Writing(output, records, stored, dtype, batch_size, device) as writing,
     ):

@@ -42,10 +42,13 @@ import numpy as np
 
 from bridge.errors import InputError
 from bridge.store import cannot_write, write_atomically
+from bridge.uncached import CHUNK, UncachedFile
 
 FORMAT, VERSION = "activations", 1
 MANIFEST = "manifest.json"
 ALIGNMENT = 64
+LARGE = 2**25
+"""Shards of this many bytes are written past the page cache; smaller ones stay in it, to be read again soon."""
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
@@ -100,17 +103,20 @@ class ShardWriter:
         blank = self._plain | {f"sha256:{name}": "0" * 64 for name in shapes}
         _, self._next = _header(blank, dtype, shapes)
         self._hashes = {name: hashlib.sha256() for name in shapes}
+        size = sum(int(np.prod(shape)) for shape in shapes.values()) * DTYPES[dtype][1].itemsize
         try:
-            self._file = os.open(self._temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o644)
+            self._file = UncachedFile(self._temporary, direct=size >= LARGE)
         except OSError as error:
             raise cannot_write(path.parent, error) from error
 
     def write(self, site: str, values: np.ndarray) -> None:
         """Append rows of a site: C-contiguous [n, tokens, d] of the stored type."""
         data = values.reshape(-1).view(np.uint8).data
-        self._hashes[site].update(data)
-        self._put(data, self._next[site])
-        self._next[site] += len(data)
+        for start in range(0, len(data), CHUNK):
+            part = data[start : start + CHUNK]
+            self._hashes[site].update(part)
+            self._put(part, self._next[site])
+            self._next[site] += len(part)
 
     def finish(self) -> dict[str, str]:
         """Complete the shard under its name; its checksums by site."""
@@ -119,8 +125,7 @@ class ShardWriter:
         header, _ = _header(metadata, self._dtype, self._shapes)
         self._put(memoryview(header), 0)
         try:
-            os.fsync(self._file)
-            os.close(self._file)
+            self._file.finish()
             os.replace(self._temporary, self.path)
         except OSError as error:
             raise cannot_write(self.path.parent, error) from error
@@ -128,14 +133,12 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Leave nothing of this shard."""
-        os.close(self._file)
+        self._file.abort()
         self._temporary.unlink(missing_ok=True)
 
     def _put(self, data: memoryview, offset: int) -> None:
         try:
-            while data:
-                written = os.pwrite(self._file, data, offset)
-                data, offset = data[written:], offset + written
+            self._file.write(data, offset)
         except OSError as error:
             raise cannot_write(self.path.parent, error) from error
 

@@ -1,8 +1,8 @@
 """Dictionaries in a run: the stages that train or load them, and their codes for the stimuli compared.
 
 A model's dictionaries of one `saes` entry are one artefact: a folder a dictionary, SITE/NAME as comparisons name its
-codes, in SAELens's format, with `quality.json` beside it. Codes are one artefact a model: sparse, with the share of
-variance that each dictionary leaves unexplained of these stimuli.
+codes, in SAELens's format, with `quality.json` beside it. The codes of one are an artefact: sparse, with the share of
+variance that the dictionary explains of these stimuli.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
                 l0 = sum(point.l0 for point in points) / len(points)
                 share = (number + report.step / report.steps) / len(groups)
                 speed = f"{report.tokens_per_second:,.0f} tokens/s"
+                if planner.log is not None:
+                    planner.log(name.replace("/", "-"), report)
                 progress(share, f"unexplained {fvu:.3f}, L0 {l0:.1f}, dead {dead:.0%}, {speed}")
                 for warning in report.warnings:
                     import warnings
@@ -257,11 +259,23 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
     if site not in known:
         raise ConfigError(f"saes {spec.name!r} is of {site!r}, which {model.name} lacks; {did_you_mean(site, known)}.")
 
+    captured = planner.capture(model, [site])
+
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+        from bridge.activations import Activations
         from saes.checkpoints import save
         from saes.hub import load
 
-        sae = load(spec.path, id=spec.id, revision=spec.revision, model=model.load(), site=site)
+        # Activations show what a lost normalisation does, and hold statistics that some formats leave out.
+        sae = load(
+            spec.path,
+            id=spec.id,
+            revision=spec.revision,
+            model=model.load(),
+            site=site,
+            activations=Activations(needed[captured]),
+            min_explained=spec.least_explained,
+        )
         save(sae, folder / site / spec.name)
         write_atomically(folder / site / spec.name / QUALITY, json.dumps({"held_out": None, "warnings": []}))
         _write_results(folder, spec, model)
@@ -270,7 +284,13 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
         return {"dictionary": spec.fingerprint(), "name": spec.name, "model": model.fingerprint(), "site": site}
 
     stage = planner.add(
-        f"sae {spec.name} {model.name}", "saes", inputs, build, libraries=("torch",), code=("saes.hub", __name__)
+        f"sae {spec.name} {model.name}",
+        "saes",
+        inputs,
+        build,
+        needs=(captured,),
+        libraries=("torch",),
+        code=("saes.hub", __name__),
     )
     _offer(planner, model, known[site], [site], spec.name, stage)
     return stage

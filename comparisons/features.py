@@ -38,6 +38,13 @@ class Features:
     sites: dict[str, Site]
     stages: dict[str, str]
 
+    def groups(self) -> dict[str | None, list[str]]:
+        """The names of the stream's own sites (under None), and of the codes of each dictionary."""
+        found: dict[str | None, list[str]] = {}
+        for name in self.sites:
+            found.setdefault(parted(name)[1], []).append(name)
+        return found
+
     @property
     def needs(self) -> tuple[str, ...]:
         """The ids of all stages to wait for, each once."""
@@ -84,6 +91,22 @@ def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Fe
 
             sites[name], stages[name] = site, codes_stage(planner, model, name)
     return Features(sites, stages)
+
+
+def parted(name: str) -> tuple[str, str | None]:
+    """The site of features by name, and the dictionary whose codes they are; None for the stream itself."""
+    site, _, dictionary = name.partition("/")
+    return site, dictionary or None
+
+
+def labelled(model: str, name: str) -> dict[str, str | None]:
+    """How a result names its features: the codes of a dictionary stand beside the stream as a model of their own."""
+    site, dictionary = parted(name)
+    return {
+        "model": model if dictionary is None else f"{model} · {dictionary}",
+        "site": site,
+        "dictionary": dictionary,
+    }
 
 
 def pooled(values: np.ndarray, pool: Pool) -> np.ndarray:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bridge.stimuli import StimulusSet
     from bridge.stimuli.base import StimulusSpec
     from bridge.tokens import TokenChoice
+    from saes.logs import Log
     from comparisons.config import Config
 
 
@@ -88,6 +89,8 @@ class Planner:
     def __init__(self, config: Config, store: Store):
         self.config = config
         self.store = store
+        self.log: Log | None = None
+        """Told how trainings stand, besides the reporter; changes nothing that is computed."""
         self._drafts: dict[str, _Draft] = {}
         self._captured: dict[str, set[str]] = {}
         self.features: dict[str, dict[str, Site]] = {}
@@ -263,11 +266,12 @@ def add_dictionaries(planner: Planner) -> list[str]:
     return add_stages(planner)
 
 
-def plan_training(config: Config, store: Store) -> Plan:
+def plan_training(config: Config, store: Store, log: Log | None = None) -> Plan:
     """The graph that only makes the dictionaries of a config. Raises ConfigError where it names none."""
     if not config.saes:
         raise ConfigError("saes: is empty; add at least one (such as {kind: train, name: topk}).")
     planner = Planner(config, store)
+    planner.log = log
     return planner.finish(add_dictionaries(planner))
 
 

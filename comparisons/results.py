@@ -22,6 +22,8 @@ class Result(_Record):
     """Name of the model in the config, or of a reference (`pixels`, `monkey-IT`)."""
     site: str | None
     """Site of the stream; None for references that have none."""
+    dictionary: str | None = None
+    """Name of the dictionary whose codes were compared; None for the stream itself."""
     depth: float | None = None
     """Share of blocks behind the site, 0 to 1."""
     role: Literal["trained", "untrained", "control", "reference"] = "trained"

@@ -29,6 +29,10 @@ def train(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the quality of every dictionary as JSON.")] = False,
+    log: Annotated[
+        str | None, typer.Option(help="Also log to `tensorboard` or `wandb`, where it is installed.")
+    ] = None,
+    log_folder: Annotated[Path, typer.Option(help="Folder of these logs.")] = Path("logs"),
 ) -> None:
     """Train (or load) the dictionaries under a config's `saes`, and keep them in SAELens's format.
 
@@ -41,7 +45,12 @@ def train(
     from comparisons.run import execute, needed
 
     parsed, store = configs.load(config, set_ or []), Store()
-    plan = plan_training(parsed, store)
+    logging = None
+    if log is not None:
+        from saes.logs import log_to
+
+        logging = log_to(log, log_folder / parsed.name)
+    plan = plan_training(parsed, store, logging)
     missing = needed(plan, store)
     if dry_run:
         for name, stage in plan.stages.items():

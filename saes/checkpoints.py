@@ -114,10 +114,17 @@ def read_folder(folder: Path | str, device: str = "cpu") -> SparseAutoencoder:
         raise InputError(
             f"{folder / CFG} is of format {cfg['format']}; this version reads up to {FORMAT}: update ventral-bridge."
         )
-    recorded = cfg.get("sha256")
-    return of_sae_lens(cfg, read_weights(folder / WEIGHTS, recorded if isinstance(recorded, dict) else {}), folder).to(
-        device
-    )
+    return of_sae_lens(cfg, read_weights(folder / WEIGHTS, _recorded(cfg)), folder).to(device)
+
+
+def recorded_hashes(folder: Path) -> dict[str, str]:
+    """The sha256 of files that a folder's cfg.json states, by name; `read_folder` holds the files against them."""
+    return _recorded(read_json(folder / CFG, "a dictionary's folder holds it"))
+
+
+def _recorded(cfg: Mapping[str, Any]) -> dict[str, str]:
+    found = cfg.get("sha256")
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
 
 
 def read_json(path: Path, wanted: str) -> dict[str, Any]:
@@ -133,7 +140,7 @@ def read_json(path: Path, wanted: str) -> dict[str, Any]:
     return content
 
 
-def read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def read_weights(path: Path, recorded: Mapping[str, str]) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, held against its recorded sha256 where there is one.
 
     Raises InputError if it is missing, damaged or another one.
@@ -146,7 +153,7 @@ def read_weights(path: Path, recorded: Mapping[str, Any]) -> dict[str, torch.Ten
         raise InputError(f"{path} is missing{beside}; fetch or save the dictionary again.")
     if (stated := recorded.get(path.name)) is not None and (found := file_sha256(path)) != stated:
         raise InputError(
-            f"{path} is not the file that was saved (sha256 {found[:12]}..., expected {str(stated)[:12]}...): "
+            f"{path} is not the file that was saved (sha256 {found[:12]}..., expected {stated[:12]}...): "
             "truncated or changed; fetch or save it again."
         )
     try:

@@ -83,7 +83,9 @@ def _from_folder(path: Path, id: str | None) -> Read:
     read = format.read(path / Path(files[0]).parent, [Path(name).name for name in files])
     metadata = read.sae.config.metadata
     metadata.setdefault("source", path.resolve().name if id is None else f"{path.resolve().name}/{id}")
-    metadata["files"] = {Path(name).name: file_sha256(path / name) for name in files}
+    metadata["files"] = {
+        own: read.hashes.get(own) or file_sha256(path / name) for name in files for own in [Path(name).name]
+    }
     return read
 
 

@@ -128,9 +128,10 @@ def match_directions(
 ) -> Matching:
     """Match directions [m_a, d] and [m_b, d] of one basis by their cosine.
 
-    `null` is Gaussian directions with b's second moments, or a random rotation of b. Where both dictionaries crowd into
+    `null` is drawn with the scatter of b's directions, or a random rotation of b. Where both dictionaries crowd into
     the same few dimensions, unrelated directions are near each other; a rotation takes b out of these dimensions and
-    lets nearly every such pair pass, so it is for directions that fill the space.
+    lets nearly every such pair pass, so it is for directions that fill the space. Neither knows of privileged axes:
+    where both dictionaries keep to single units of the network, that alone makes partners.
 
     `alive_*` bool [m] says which latents count (`Metrics.density` > 0: a dead latent has a direction, too); a zero
     direction has no partner. That both are of one basis is the caller's word: `match_decoders` checks it.

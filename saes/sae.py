@@ -19,7 +19,7 @@ not depend on the batch it stands in. A crosscoder is a dictionary of the concat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -49,8 +49,10 @@ class SAEConfig:
     """What a dictionary is, in SAELens's terms. `metadata` is its provenance.
 
     metadata keys that this project writes and reads: `model_name`, `hook_name` (the site), `hook_name_out`
-    (transcoders), `sites` and `widths` (crosscoders), `weights` (sha256 of the model's tensors), `stimuli`, `revision`,
-    `source` (repository or folder), `trained_as` (topk, batchtopk, matryoshka, ...), `metrics`, `sae_lens_version`.
+    (transcoders), `sites` and `widths` (crosscoders), `weights` (sha256 of the model's tensors), `stimuli`, `tokens`
+    (class, patches, all), `seed`, `trained_as` (topk, batchtopk, matryoshka, ...), `metrics`, `sae_lens_version`; and
+    of what was loaded `source` (repository or folder, and place in it), `revision` (commit), `files` (sha256 by name)
+    and `measured` (explained variance on loading).
     """
 
     architecture: Architecture
@@ -283,9 +285,3 @@ def _check(config: SAEConfig, tensors: Mapping[str, torch.Tensor]) -> None:
             )
         if not torch.isfinite(tensors[name]).all():
             raise InputError(f"{name} holds values that are not finite; the dictionary cannot be applied.")
-
-
-def known_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a table such as cfg.json's, the entries that `SAEConfig` has fields for."""
-    names = {entry.name for entry in fields(SAEConfig)}
-    return {name: value for name, value in given.items() if name in names}

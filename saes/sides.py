@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -57,8 +58,8 @@ class Side(ABC):
 class Directions(Side):
     """Decoder directions, compared by their cosine; zero directions are not alive. The null is `null`:
 
-    matched    Gaussian directions with these directions' second moments: both sides may crowd into few dimensions
-               without sharing a direction, and the null does so too
+    matched    directions drawn from the angular central Gaussian that fits these (`scatter`): both sides may crowd into
+               few dimensions without sharing a direction, and the null does so too
     rotation   a random rotation of all directions (Haar-distributed): their angles among each other stay
     """
 
@@ -99,10 +100,37 @@ class Directions(Side):
         if self.null == "rotation":
             q, r = np.linalg.qr(rng.standard_normal((d, d)))
             return Directions(unit @ (q * np.sign(np.diag(r))).astype(np.float32), self.alive)
-        values, vectors = np.linalg.eigh((unit.T @ unit).astype(np.float64))
-        root = vectors * np.sqrt(np.maximum(values, 0))
-        drawn = rng.standard_normal((m, d), dtype=np.float32) @ root.T.astype(np.float32)
-        return Directions(drawn, self.alive)
+        return Directions(rng.standard_normal((m, d), dtype=np.float32) @ self._root, self.alive)
+
+    @cached_property
+    def _root(self) -> np.ndarray:
+        """A root of the directions' scatter, float32 [d, d]; from 20 d of them at most, evenly taken."""
+        live = self.unit.numpy()[self.alive]
+        values, vectors = np.linalg.eigh(scatter(live[:: max(1, len(live) // (20 * live.shape[1]))]))
+        return (np.sqrt(np.maximum(values, 0))[:, None] * vectors.T).astype(np.float32)
+
+
+def scatter(unit: np.ndarray) -> np.ndarray:
+    """The shape S of the Gaussian whose draws, at unit norm, are distributed as `unit` [m, d]: float64 [d, d], trace d.
+
+    Tyler 1987 (Annals of Statistics 15, 234), the fixed point of S = d / m sum u u' / (u' S^-1 u), drawn towards the
+    identity by 1e-5, and by more where m < 2 d (Chen, Wiesel & Hero 2011). The second moments of `unit` are no
+    substitute: they are rounder than S, and a null drawn from them let 8% instead of 1% pass.
+    """
+    u = unit.astype(np.float64)
+    m, d = u.shape
+    found = identity = np.eye(d)
+    if not m:
+        return identity
+    pull = 1e-5 + max(0.0, 1 - m / (2 * d))
+    for _ in range(100):
+        lengths = np.maximum(np.einsum("md,md->m", u @ np.linalg.inv(found), u), np.finfo(float).tiny)
+        new = (u / lengths[:, None]).T @ u
+        new = (1 - pull) * new * (d / np.trace(new)) + pull * identity
+        if np.abs(new - found).max() < 1e-3 * np.abs(new).max():
+            return new
+        found = new
+    return found
 
 
 class Activity(Side):

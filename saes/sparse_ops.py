@@ -121,7 +121,7 @@ class Pattern:
 
     @cached_property
     def by_latent(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(order of the entries by latent, their tokens in that order, offsets of the latents [s + 1])."""
+        """(order of the entries by latent, int64; their tokens in that order and the offsets of latents, int32)."""
         # Smaller keys sort faster; the order within a latent is fixed, so that sums are reproducible.
         keys = self.indices.to(torch.int16 if self.width <= 2**15 else torch.int32)
         order = torch.sort(keys, stable=True).indices
@@ -132,7 +132,7 @@ class Pattern:
         else:
             places = torch.arange(len(self.offsets) - 1, device=order.device)
             tokens = torch.repeat_interleave(places, self.offsets.diff())[order]
-        return order, tokens, torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        return order, tokens.int(), torch.cat([counts.new_zeros(1), counts.cumsum(0)]).int()
 
     def sum_over_tokens(self, weights: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """W' rows, [s, d], for the weights W [active] at the pattern's entries and rows [n, d]."""
@@ -225,6 +225,40 @@ class _Error(torch.autograd.Function):
         to_values = sampled_product(gradient, directions, pattern.offsets, pattern.indices).neg_()
         to_directions = pattern.sum_over_tokens(-values, gradient) if ctx.needs_input_grad[2] else None
         return gradient if ctx.needs_input_grad[0] else None, to_values, to_directions, None
+
+
+class _Less(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+        ctx.mark_dirty(x)
+        return x.sub_(vector)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return None, -gradients[0].sum(0)
+
+
+class _MeanSquare(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, error: torch.Tensor) -> torch.Tensor:
+        ctx.error = error.detach()
+        return torch.linalg.vector_norm(error).square() / len(error)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
+        return ctx.error.mul_(2 * gradients[0] / len(ctx.error))
+
+
+def less(x: torch.Tensor, vector: torch.Tensor) -> torch.Tensor:
+    """x - vector, in the place of x [n, d], which has no gradient; differentiable in vector [d]."""
+    out: torch.Tensor = _Less.apply(x, vector)
+    return out
+
+
+def mean_square(error: torch.Tensor) -> torch.Tensor:
+    """Sum of squares of error [n, d] over n, a scalar; differentiating it once puts the gradient in error's place."""
+    out: torch.Tensor = _MeanSquare.apply(error)
+    return out
 
 
 def pre_activations(

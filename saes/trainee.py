@@ -14,7 +14,7 @@ from saes.input_scaling import Scaling, folded
 from saes.sae import Architecture, SAEConfig, SparseAutoencoder
 from saes.settings import Training
 
-ROWS = 512  # of a tensor at once: what is multiplied stays in the cache
+ROWS = 128  # of a tensor at once: what is multiplied stays in the cache
 BETAS, EPSILON = (0.9, 0.999), 6.25e-10  # Gao et al. 2024, A.3
 
 
@@ -91,7 +91,13 @@ class Trainee:
         progress = (self.step_number + 1) / self.steps
         dead = self.dead
         return Batch(
-            scaled, target, dead if len(dead) else None, progress, self.training.precision, transcodes=y is not None
+            scaled,
+            target,
+            dead if len(dead) else None,
+            progress,
+            self.training.precision,
+            transcodes=y is not None,
+            in_place=in_place,
         )
 
     def step(self, x: torch.Tensor, y: torch.Tensor | None = None, *, in_place: bool = False) -> Outcome:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
-from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
+from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from bridge.models.seeding import drawn
 from bridge.streams import BlockMap
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

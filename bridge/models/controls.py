@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
+from bridge.models.seeding import drawn
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -50,8 +52,6 @@ def _mask(
 ) -> list[tuple[nn.Module, str]]:
     """Put masks on the weights (torch.nn.utils.prune's parametrisation: weight = weight_orig * weight_mask)."""
     from torch.nn.utils import prune
-
-    from bridge.models.base import drawn
 
     weights = prunable(module)
     method = prune.L1Unstructured if how == "magnitude" else prune.RandomUnstructured

@@ -13,7 +13,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError, InputError
-from bridge.models.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layout, ModelSpec, Preprocessing, drawn
+from bridge.models.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layout, ModelSpec, Preprocessing
+from bridge.models.seeding import drawn
 from bridge.spec import Spec
 from bridge.streams import BlockMap
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from typing_extensions import override
 
-from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
+from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from bridge.models.seeding import drawn
 from bridge.streams import BlockMap
 
 if TYPE_CHECKING:

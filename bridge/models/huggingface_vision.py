@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from bridge.errors import ConfigError, InputError
-from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
+from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from bridge.models.seeding import drawn
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from typing_extensions import override
 
 from bridge.errors import InputError
-from bridge.models.base import Backbone, ModelSpec, drawn
+from bridge.models.base import Backbone, ModelSpec
+from bridge.models.seeding import drawn
 
 if TYPE_CHECKING:
     import torch

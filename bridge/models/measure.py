@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import ConfigError
-from bridge.streams import BlockMap, first_tensor, stream_of
+from bridge.streams import BlockMap, Kind, Site, first_tensor, stream_of
 
 if TYPE_CHECKING:
     import torch
@@ -142,8 +142,6 @@ def watch_blocks(backbone: Backbone) -> list[tuple[BlockMap, Measured]]:
     """
     import torch
 
-    from bridge.models.base import example_input
-
     maps = {block.module: block for block in backbone.blocks}
     found: dict[int, tuple[BlockMap, Measured]] = {}
 
@@ -219,3 +217,91 @@ def is_non_linearity(name: str, module: nn.Module) -> bool:
 
     named = name.lower().startswith(("act", "relu", "nonlin")) or type(module).__module__ == nn.ReLU.__module__
     return named and not isinstance(module, nn.Identity) and not any(True for _ in module.parameters())
+
+
+# ------------------------------------------------------------------------------------------- the sites
+
+
+def kinds_of(block: BlockMap) -> tuple[Kind, ...]:
+    """The kinds of site that a block has, in the order in which a forward pass reaches them."""
+    kinds: list[Kind] = ["resid_pre"]
+    if block.attn is not None:
+        kinds += ["attn_out"]
+        if not block.parallel:
+            kinds += ["resid_mid"]
+    if block.mlp is not None:
+        kinds += ["mlp_out"]
+    kinds += ["write", "skip"]
+    if block.act:
+        kinds += ["resid_post_preact"]
+    return (*kinds, "resid_post")
+
+
+def measure_sites(backbone: Backbone) -> dict[str, Site]:
+    """Run the network once, note every block's widths and token layouts, and hold its map against what it computes.
+
+    Raises ConfigError where a block's parts do not add up to its output.
+    """
+    found = watch_blocks(backbone)
+    backbone.blocks = [replace(block, overwrites=measured.overwritten) for block, measured in found]
+    sites: dict[str, Site] = {}
+    basis = "stem"
+    for index, (block, measured) in enumerate(found):
+        if not measured.continues:
+            # Something stands between the blocks: a down-sampling of its own, a norm.
+            basis = f"into block {index}"
+        before = basis
+        if block.projected or measured.pre_shape != measured.post_shape:
+            basis = f"from block {index}"
+        kinds = kinds_of(block)
+        if basis == before:
+            kinds = (*kinds, "delta")
+        for kind in kinds:
+            shape = measured.pre_shape if kind == "resid_pre" else measured.post_shape
+            width, tokens, grid, prefix = _layout(backbone, shape)
+            name = f"blocks.{index}.hook_{kind}"
+            sites[name] = Site(
+                name=name,
+                kind=kind,
+                block=index,
+                stage=block.stage,
+                depth=(index + (kind != "resid_pre")) / len(backbone.blocks),
+                width=width,
+                tokens=tokens,
+                grid=grid,
+                prefix=prefix,
+                basis=before if kind == "resid_pre" else basis,
+            )
+    return sites
+
+
+def example_input(backbone: Backbone) -> Any:
+    """What the network is measured on: `example`, or one image of seeded noise."""
+    import torch
+
+    like = next(backbone.module.parameters())
+    if isinstance(backbone.example, dict):
+        return {key: value.to(like.device) for key, value in backbone.example.items()}
+    if backbone.example is not None:
+        return backbone.example
+    if backbone.preprocessing is None:
+        raise ConfigError(f"{backbone.name} states no preprocessing and no example input; state one of them.")
+    size = backbone.preprocessing.size
+    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    return noise.to(dtype=like.dtype, device=like.device)
+
+
+def _layout(backbone: Backbone, shape: tuple[int, ...]) -> tuple[int, int, tuple[int, int] | None, int]:
+    """Width, number of tokens, grid and number of prefix tokens of a stream tensor of this shape."""
+    if len(shape) == 4:
+        height, width, d = (shape[2], shape[3], shape[1]) if backbone.layout == "nchw" else shape[1:]
+        return d, height * width, (height, width), 0
+    tokens = shape[1]
+    if backbone.grid is not None:
+        # Some networks (CaiT) bring in their class token only after the blocks.
+        prefix = tokens - backbone.grid[0] * backbone.grid[1]
+        if 0 <= prefix <= backbone.prefix:
+            return shape[2], tokens, backbone.grid, prefix
+    side = round(max(tokens - backbone.prefix, 0) ** 0.5)
+    square = backbone.preprocessing is not None and side * side == tokens - backbone.prefix
+    return shape[2], tokens, (side, side) if square else None, backbone.prefix

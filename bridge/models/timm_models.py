@@ -10,7 +10,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError, did_you_mean
-from bridge.models.base import Backbone, ModelSpec, Preprocessing, drawn
+from bridge.models.base import Backbone, ModelSpec, Preprocessing
+from bridge.models.seeding import drawn
 
 if TYPE_CHECKING:
     from torch import nn

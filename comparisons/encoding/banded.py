@@ -57,7 +57,7 @@ def banded_ridge(
     names = tuple(bands)
     values = [_checked(name, band, scale) for name, band in bands.items()]
     responses = np.asarray(responses, dtype=np.float64)
-    counts = [value.n if isinstance(value, LinearKernel) else len(value) for value in values]
+    counts = [value.n if isinstance(value, LinearKernel) else value.shape[0] for value in values]
     sizes = dict(zip(names, counts, strict=True))
     if responses.ndim != 2 or not responses.shape[1] or set(sizes.values()) != {len(responses)}:
         raise InputError(
@@ -278,6 +278,8 @@ def _checked(name: str, band: Any, scale: Scale) -> Any:
             )
         return band
     kernel = LinearKernel(band)  # checks
+    if kernel.sparse and scale == "features":
+        return band.tocsr().astype(np.float64)
     if scale == "features" or kernel.tall:
         return np.asarray(band.toarray() if kernel.sparse else band, dtype=np.float64)
     return kernel
@@ -287,11 +289,16 @@ def _centred(band: Any, train: np.ndarray, test: np.ndarray, standardised: bool)
     """("features", [n_train, p], [n_test, p]) or ("kernel", [n_train, n_train], [n_test, n_train]), less the training
     mean."""
     if isinstance(band, LinearKernel):
-        inner, across = band.part(train, train), band.part(test, train)
-        # Centred on both sides: weights sum to 0 but for rounding, which a small penalty blows up.
-        across = across - inner.mean(axis=0) - across.mean(axis=1, keepdims=True) + inner.mean()
-        return "kernel", double_centred(inner), across
+        return ("kernel", *_centred_kernels(band.part(train, train), band.part(test, train)))
     x, z = band[train], band[test]
+    if hasattr(band, "tocsr"):  # scaled, and centred as a kernel: features would fill
+        mean = np.asarray(x.mean(axis=0)).ravel()
+        square = np.asarray(x.multiply(x).mean(axis=0)).ravel()
+        spread = square - mean**2
+        factor = np.divide(1, np.sqrt(np.maximum(spread, 0)), out=np.zeros_like(mean), where=spread > 1e-10 * square)
+        x = x.multiply(factor).tocsr()
+        z = z.multiply(factor).tocsr()
+        return ("kernel", *_centred_kernels((x @ x.T).toarray(), (z @ x.T).toarray()))
     mean = x.mean(axis=0)
     x, z = x - mean, z - mean
     if standardised:
@@ -301,3 +308,12 @@ def _centred(band: Any, train: np.ndarray, test: np.ndarray, standardised: bool)
         factor = np.divide(1, size, out=np.zeros_like(size), where=live & (size > 0))
         x, z = x * factor, z * factor
     return "features", x, z
+
+
+def _centred_kernels(inner: np.ndarray, across: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kernels of training stimuli [n_train, n_train] and of test with training ones, less the training mean.
+
+    Centred on both sides: weights sum to 0 but for rounding, which a small penalty blows up.
+    """
+    across = across - inner.mean(axis=0) - across.mean(axis=1, keepdims=True) + inner.mean()
+    return double_centred(inner), across

@@ -18,6 +18,7 @@ from bridge.errors import InputError, did_you_mean
 from comparisons.encoding.gram import LinearKernel
 from comparisons.encoding.pls import COMPONENTS, Split, pls_predictions
 from comparisons.encoding.ridge import PENALTIES, ridge_cv_predictions, ridge_predictions
+from comparisons.encoding.selection import correlations
 
 METHODS = ("pls", "ridge", "ridgecv", "neuron-to-neuron")
 
@@ -239,6 +240,12 @@ def _best_single_feature(kernel: LinearKernel, y: np.ndarray, splits: Sequence[S
     `SingleRegression`), [n_test, neuroid] a split."""
     found = []
     for train, test in splits:
+        if kernel.sparse:
+            r = correlations(kernel.features, y, train).T
+            best = np.argmax(np.where(np.isnan(r), -np.inf, r), axis=1)
+            columns = kernel.features[:, best].toarray().astype(np.float64)
+            found.append((columns - columns.mean(axis=0))[test])
+            continue
         x = kernel.centred[train]
         x = x - x.mean(axis=0)
         target = y[train] - y[train].mean(axis=0)

@@ -26,13 +26,13 @@ class LinearKernel:
 
     def __init__(self, features: Any):
         self.sparse = hasattr(features, "tocsr")
-        self._features = features.tocsr() if self.sparse else features
+        self.features = features.tocsr() if self.sparse else features
         if getattr(features, "ndim", 0) != 2 or 0 in features.shape:
             raise InputError(
                 f"Features have shape {getattr(features, 'shape', ())}; expected [stimulus, feature] with one of each."
             )
         self.n, self.p = (int(size) for size in features.shape)
-        values = self._features.data if self.sparse else features
+        values = self.features.data if self.sparse else features
         if not all(np.isfinite(values[row : row + 1024]).all() for row in range(0, len(values), 1024)):
             raise InputError("Features hold NaN or infinite values; a model that gives none is needed for encoding.")
 
@@ -44,7 +44,7 @@ class LinearKernel:
     @cached_property
     def centred(self) -> np.ndarray:
         """X less its mean over stimuli, float64 [n, p]."""
-        values = np.array(self._features.toarray() if self.sparse else self._features, dtype=np.float64)
+        values = np.array(self.features.toarray() if self.sparse else self.features, dtype=np.float64)
         values -= values.mean(axis=0)
         return values
 
@@ -54,12 +54,12 @@ class LinearKernel:
         if self.tall:
             return self.centred @ self.centred.T
         if self.sparse:
-            sparse = self._features.astype(np.float64)
+            sparse = self.features.astype(np.float64)
             return double_centred((sparse @ sparse.T).toarray())
         found = np.zeros((self.n, self.n))
         width = max(1, BLOCK // self.n)
         for start in range(0, self.p, width):
-            block = np.array(self._features[:, start : start + width], dtype=np.float64)
+            block = np.array(self.features[:, start : start + width], dtype=np.float64)
             block -= block.mean(axis=0)
             found += block @ block.T
         return found
@@ -92,7 +92,7 @@ class LinearKernel:
         if len(rows) == self.n and (rows == np.arange(self.n)).all():
             return self
         found = LinearKernel.__new__(LinearKernel)
-        found._features, found.sparse = self._features[rows], self.sparse
+        found.features, found.sparse = self.features[rows], self.sparse
         found.n, found.p = len(rows), self.p
         if not found.tall and "matrix" in self.__dict__:
             found.__dict__["matrix"] = double_centred(self.matrix[np.ix_(rows, rows)])

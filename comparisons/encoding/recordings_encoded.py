@@ -19,6 +19,7 @@ from comparisons.encoding.ceilings import (
 )
 from comparisons.encoding.evaluation import Predictivity, brainscore_splits, nanmean, nanmedian, predictivity
 from comparisons.encoding.gram import LinearKernel
+from comparisons.encoding.permutation import PermutedPredictions, permuted_predictions
 
 if TYPE_CHECKING:
     from bridge.recordings.recordings import Recordings
@@ -38,7 +39,8 @@ class RecordingsEncoded:
             )
 
         n = len(one.stimulus_ids)
-        self.spec, self.recordings = spec, one
+        self.spec, self.recordings, self.seed = spec, one, seed
+        self.strata = strata
         self.choosing: np.ndarray | None = None
         self.reported = np.arange(n)
         if spec.select is not None:
@@ -58,6 +60,7 @@ class RecordingsEncoded:
         self.found: dict[tuple[str, str], Predictivity] = {}
         self.chances: dict[tuple[str, str], Predictivity] = {}
         self.maps: dict[tuple[str, str], np.ndarray] = {}
+        self.permuted: dict[tuple[str, str], PermutedPredictions] = {}
         self.undefined: dict[str, None] = {}
         self.aligned: list[dict[str, Any]] = []
 
@@ -79,11 +82,22 @@ class RecordingsEncoded:
             found = predictivity(reported, self.responses[self.reported], splits=self.splits, **options)
             self.found[site.name, measure] = found
             self.maps[site.name, measure] = found.r
+            if test := self._permutes():
+                self.permuted[site.name, measure] = permuted_predictions(
+                    reported, self.responses[self.reported], **test, **options
+                )
             if choosing is not None:
                 self.chances[site.name, measure] = predictivity(
                     choosing, self.responses[self.choosing], splits=self.choosing_splits, **options
                 )
         return []
+
+    def _permutes(self) -> dict[str, Any]:
+        """Options of the permutation test; none where it is not wanted, or where there are too few stimuli."""
+        if not self.spec.permutations or len(self.reported) < 8:
+            return {}
+        strata = None if self.strata is None else self.strata[self.reported]
+        return {"permutations": self.spec.permutations, "seed": self.seed, "strata": strata}
 
     def _align(self, site: Site, kernel: LinearKernel) -> None:
         """How alike the site and each region are, over neuroids that saw all reported stimuli."""
@@ -169,8 +183,14 @@ class RecordingsEncoded:
             return
         interval = found.interval(self.spec.draws, seed) if self.spec.draws else None
         map_notes = [f"median over {int(mine.sum())} neuroids, mean over {len(self.splits)} splits", *found.notices]
+        permuted = self.permuted.get((site.name, measure))
+        p = float("nan") if permuted is None else permuted.p(mine)
         if c is None:
             map_notes.append("no ceiling: the recordings hold one repetition")
+        tested = (
+            f"p against zero: {self.spec.permutations} permutations of one half of the stimuli, predicted by maps of "
+            "the other half, exact, uncorrected"
+        )
         for score in self.spec.scores:
             said = self._scored(score, found, mine, r, c, interval)
             if said is None:
@@ -187,7 +207,8 @@ class RecordingsEncoded:
                 interval=limits,
                 ceiling=ceiling,
                 n_draws=self.spec.draws if limits else 0,
-                notes=[*map_notes, *notes],
+                p=p if score == "r" and np.isfinite(p) else None,
+                notes=[*map_notes, *notes, *([tested] if score == "r" and np.isfinite(p) else [])],
             )
 
     def _scored(

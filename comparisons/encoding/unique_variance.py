@@ -7,7 +7,7 @@ stimuli and neuroids; nothing is fitted again, so that no stimulus is both fitte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,17 @@ class Banded:
     penalties: np.ndarray
     """The full model's penalty, [split, neuroid], in the units of the kernel (a, not a / n)."""
     notices: tuple[str, ...]
+
+    def of(self, neuroids: np.ndarray) -> Banded:
+        """The same for some neuroids (numbers or a mask), such as those of one region."""
+        return replace(
+            self,
+            responses=self.responses[:, neuroids],
+            predictions={model: found[:, neuroids] for model, found in self.predictions.items()},
+            parts=self.parts[:, :, neuroids],
+            ratios=self.ratios[:, neuroids],
+            penalties=self.penalties[:, neuroids],
+        )
 
     def errors(self, *names: str) -> np.ndarray:
         """Squared errors of the model of these bands, [t, neuroid]. Raises InputError for one that was not fitted."""
@@ -172,14 +183,11 @@ def two_factor_draws(
         )
 
 
-def share_draws(
-    banded: Banded, n: int, draws: int, seed: int, neuroids: np.ndarray | None = None
-) -> dict[str, np.ndarray]:
-    """Mean over (some) neuroids of R2, of each band's unique part and of what is shared, under draws over stimuli and
+def share_draws(banded: Banded, n: int, draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Mean over neuroids of R2, of each band's unique part and of what is shared, under draws over stimuli and
     neuroids, [draw] each: keys `R2`, `unique <band>`, `shared`. `n` is the number of all stimuli."""
-    mine = np.arange(banded.responses.shape[1]) if neuroids is None else neuroids
     models = [(), banded.bands, *(tuple(b for b in banded.bands if b != left_out) for left_out in banded.bands)]
-    errors = [banded.errors(*model)[:, mine] for model in models]
+    errors = [banded.errors(*model) for model in models]
     found: dict[str, list[np.ndarray]] = {}
     for stimuli, counts in two_factor_draws(n, errors[0].shape[1], draws, seed):
         weights = stimuli[:, banded.rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,15 +12,14 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.spec import Spec
 from bridge.store import write_atomically
-from comparisons.features import Pool, site_features
+from comparisons.features import Pool, labelled, parted, site_features
 from comparisons.kinds.base import ComparisonSpec
+from comparisons.responses import add_responses, load_responses
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
-    from bridge.recordings.recordings import Recordings
     from comparisons.plan import Planner, Progress
 
 Score = Literal["r", "r^2/c", "(r/c)^2", "noise-corrected r2", "R2"]
@@ -65,50 +65,19 @@ class EncodingComparison(ComparisonSpec):
     """Choose the best site of each model and region on one part of the stimuli and report on the other."""
     draws: Annotated[int, Field(ge=0)] = 1000
     """Bootstrap draws over neuroids and held-out stimuli behind each interval of `r`; 0 for none."""
+    permutations: Annotated[int, Field(ge=0)] = 5000
+    """Permutations of held-out stimuli behind each p of `r` against zero; 0 for none. The maps of this test are fitted
+    on one half of the stimuli and judged on the other, because overlapping splits have no exact test."""
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:
         config = planner.config
-        if not config.recordings:
-            raise ConfigError("comparisons: encoding needs recordings; add at least one under `recordings`.")
-        known = [_name(spec) for spec in config.recordings]
-        for name in self.recordings or ():
-            if name not in known:
-                raise ConfigError(f"comparisons: there are no recordings {name!r}; {did_you_mean(name, known)}.")
         same_kind = [other for other in config.comparisons if isinstance(other, EncodingComparison)]
         place = same_kind.index(self) if self in same_kind else 0
         title = "encoding" if place == 0 else f"encoding {place + 1}"
-        brain = self._add_responses(planner, title)
+        brain = add_responses(planner, title, self.recordings)
         found = [self._add_model(planner, model, brain, title) for model in config.models]
         return [*found, self._add_other_subjects(planner, brain, title)] if self.other_subjects else found
-
-    def _add_responses(self, planner: Planner, title: str) -> str:
-        """The responses of all recordings to stimuli of the config."""
-        chosen = [
-            spec for spec in planner.config.recordings if self.recordings is None or _name(spec) in self.recordings
-        ]
-
-        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from bridge.recordings.recordings import Recordings
-
-            found: list[Recordings] = []
-            for done, spec in enumerate(chosen):
-                for item in spec.load(planner.stimuli):
-                    if not isinstance(item, Recordings):
-                        raise InputError(
-                            f"Recordings {item.name!r} hold RDMs only, and encoding needs the responses of neuroids; "
-                            "name the others under the comparison's `recordings`, or compare these by kind: rsa."
-                        )
-                    found.append(item)
-                progress((done + 1) / len(chosen))
-            save_responses(folder, found)
-
-        inputs = {
-            "recordings": [[_name(spec), spec.fingerprint()] for spec in chosen],
-            "stimuli": planner.config.stimuli.fingerprint(),
-        }
-        code = (__name__, "bridge.recordings", "bridge.stimuli")
-        return planner.add(f"responses for {title}", "responses", inputs, build, libraries=("numpy",), code=code)
 
     def _add_other_subjects(self, planner: Planner, brain: str, title: str) -> str:
         """Every subject's neuroids from all others', by the same maps and splits."""
@@ -154,17 +123,25 @@ class EncodingComparison(ComparisonSpec):
             maps: list[dict[str, Any]] = []
             arrays: dict[str, np.ndarray] = {}
             for done, one in enumerate(recordings):
-                part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
-                for step, site in enumerate(sites.values()):
-                    values = features.read(needed, site.name, one.stimulus_ids, self.pool)
-                    dropped += [f"{model.name} {site.name} was left out: {why}" for why in part.add(values, site)]
-                    progress((done + (step + 1) / len(sites)) / len(recordings))
-                results += [{**about, **found} for found in part.results(seed)]
-                dropped += list(part.undefined)
-                for (site_name, measure), values in part.maps.items():
-                    arrays[str(len(maps))] = values
-                    named = list(one.neuroids["neuroid_id"].astype(str))
-                    maps.append({"recordings": one.name, "site": site_name, "measure": measure, "neuroids": named})
+                step = 0
+                # A dictionary's codes are a model of their own: its best site is chosen among its sites.
+                for names in features.groups().values():
+                    part = RecordingsEncoded(self, one, planner.stimuli.table, seed)
+                    for name in names:
+                        values = features.read(needed, name, one.stimulus_ids, self.pool)
+                        site = replace(sites[name], name=parted(name)[0])
+                        dropped += [f"{model.name} {name} was left out: {why}" for why in part.add(values, site)]
+                        step += 1
+                        progress((done + step / len(sites)) / len(recordings))
+                    label = labelled(model.name, names[0])
+                    label.pop("site")
+                    results += [{**about, **label, **found} for found in part.results(seed)]
+                    dropped += [why for why in part.undefined if why not in dropped]
+                    for (site_name, measure), values in part.maps.items():
+                        arrays[str(len(maps))] = values
+                        neuroids = list(one.neuroids["neuroid_id"].astype(str))
+                        map_of = {"recordings": one.name, **label, "site": site_name, "measure": measure}
+                        maps.append({**map_of, "neuroids": neuroids})
             # Per-neuroid r of every site: [split, neuroid], in the order of maps.json.
             np.savez(folder / "maps.npz", **arrays)
             write_atomically(folder / "maps.json", json.dumps(maps))
@@ -180,42 +157,3 @@ class EncodingComparison(ComparisonSpec):
         name = f"{title} {model.name}"
         code = (__name__, "bridge.stimuli")
         return planner.add(name, "encoding", inputs, build, needs=needs, libraries=libraries, code=code)
-
-
-def _name(spec: Any) -> str:
-    """The display name that every kind of recordings has."""
-    return spec.name
-
-
-def save_responses(folder: Path, recordings: list[Recordings]) -> None:
-    """Responses as responses.npz (one array [rep, n, neuroid] a recordings) and responses.json (everything else)."""
-    np.savez(folder / "responses.npz", **{str(number): one.data for number, one in enumerate(recordings)})
-    about = [
-        {
-            "name": one.name,
-            "stimulus_ids": list(one.stimulus_ids),
-            "neuroids": {key: one.neuroids[key].astype(str).tolist() for key in ("neuroid_id", "region", "subject")},
-            "simulated": one.simulated,
-            "citation": one.citation,
-            "dropped": list(one.dropped),
-        }
-        for one in recordings
-    ]
-    write_atomically(folder / "responses.json", json.dumps(about))
-
-
-def load_responses(folder: Path) -> list[Recordings]:
-    """What `save_responses` wrote."""
-    import pandas as pd
-
-    from bridge.recordings.recordings import Recordings
-
-    found = []
-    with np.load(folder / "responses.npz", allow_pickle=False) as arrays:
-        for number, about in enumerate(json.loads((folder / "responses.json").read_text())):
-            about["neuroids"] = pd.DataFrame(about["neuroids"])
-            fields: dict[str, Any] = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in about.items()
-            }
-            found.append(Recordings(**fields, data=arrays[str(number)]))
-    return found

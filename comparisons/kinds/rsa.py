@@ -15,7 +15,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
-from comparisons.features import Features, site_features
+from comparisons.features import Features, labelled, site_features
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 
@@ -43,8 +43,8 @@ class RSAComparison(ComparisonSpec):
     draws: Annotated[int, Field(ge=0)] = 1000
     """Bootstrap draws over stimuli and subjects behind each interval; 0 for none."""
     permutations: Annotated[int, Field(ge=0)] = 5000
-    """Permutations of the stimuli behind each p against zero (not for cosines and tau-a, which get a t test on the
-    bootstrap's variance; that one is only asymptotic)."""
+    """Permutations of the stimuli behind each p against zero (for cosines against chance, which is not zero; for tau-a
+    those of rho-a, which has the same null hypothesis); 0 for no p."""
     references: list[AnyReference] = []
     """RDMs that stand beside the models."""
 
@@ -140,7 +140,7 @@ class RSAComparison(ComparisonSpec):
                     dropped.append(f"{model.name} {site} was left out: {why}")
                 with np.load(needed[stage] / "rdms.npz", allow_pickle=False) as rdms:
                     for site in (site for site in sites.values() if site.name in rdms):
-                        about = {"model": model.name, "site": site.name, "depth": site.depth, "role": model.shown_as}
+                        about = {**labelled(model.name, site.name), "depth": site.depth, "role": model.shown_as}
                         candidates.append((about, rdms[site.name], None))
             for reference in self.references:
                 try:
@@ -171,7 +171,7 @@ class RSAComparison(ComparisonSpec):
                 rdms_of = np.stack([rdm for _, rdm in against])
                 found = evaluate(rdms_of, region.rdms, measure=measure, draws=draws, seed=seed, on_draw=on_draw)
                 intervals = found.interval()
-                p, tested = self._p(found, rdms_of, region.rdms, measure, seed)
+                p, tested = self._p(rdms_of, region.rdms, measure, seed)
                 for index, (about, _) in enumerate(against):
                     known = bool(np.isfinite(found.standard_error[index])) and draws > 0
                     results.append(
@@ -211,14 +211,18 @@ class RSAComparison(ComparisonSpec):
             name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=(__name__,)
         )
 
-    def _p(self, found: RSA, models: np.ndarray, region: np.ndarray, measure: str, seed: int) -> tuple[np.ndarray, str]:
-        """Two-sided p against zero, [m], and in words how it was found."""
-        from comparisons.rsa.permutation import MEASURES, permute_stimuli
+    def _p(self, models: np.ndarray, region: np.ndarray, measure: str, seed: int) -> tuple[np.ndarray, str]:
+        """Two-sided p against chance, [m], NaN where no permutations are wanted, and in words how it was found."""
+        from comparisons.rsa.permutation import permute_stimuli
 
-        if measure in MEASURES and self.permutations:
-            permuted = permute_stimuli(models, region, measure=measure, permutations=self.permutations, seed=seed)
-            return permuted.p(), f"p against zero: {self.permutations} permutations of the stimuli, uncorrected"
-        return found.p(), "p against zero: t test on the bootstrap's variance, asymptotic, uncorrected"
+        if not self.permutations:
+            return np.full(len(models), np.nan), "no p: no permutations were asked for"
+        # tau-a has the null hypothesis of rho-a, and would take hours.
+        statistic = "rho-a" if measure == "tau-a" else measure
+        permuted = permute_stimuli(models, region, measure=statistic, permutations=self.permutations, seed=seed)
+        against = "chance" if measure.startswith("cosine") else "zero"
+        how = f"p against {against}: {self.permutations} permutations of the stimuli"
+        return permuted.p(), f"{how}{' (of rho-a)' if measure == 'tau-a' else ''}, exact, uncorrected"
 
 
 def _same(rdm: np.ndarray, region: np.ndarray) -> bool:

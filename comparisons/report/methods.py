@@ -50,6 +50,11 @@ REFERENCES = {
         "brain-like? bioRxiv 407007.",
         "https://doi.org/10.1101/407007",
     ),
+    "nunez2019": Reference(
+        "Nunez-Elizalde, A. O., Huth, A. G. & Gallant, J. L. (2019). Voxelwise encoding models with non-spherical "
+        "multivariate normal priors. NeuroImage 197, 482-492.",
+        "https://doi.org/10.1016/j.neuroimage.2019.04.012",
+    ),
     "pospisil2021": Reference(
         "Pospisil, D. A. & Bair, W. (2021). The unbiased estimation of the fraction of variance explained by a model. "
         "PLoS Computational Biology 17, e1009212.",
@@ -94,7 +99,7 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
                 ("kriegeskorte2008",),
             )
         )
-    steps += encoding_paragraphs(found)
+    steps += encoding_paragraphs(found) + banded_paragraphs(found)
     if any(result.ceiling and result.comparison != "encoding" for result in found):
         steps.append(
             Paragraph(
@@ -117,7 +122,7 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             if rsa
             else ""
         )
-        if any(result.comparison == "encoding" and result.interval for result in found):
+        if any(result.comparison.endswith("encoding") and result.interval for result in found):
             resampled += (
                 "For encoding, neuroids and held-out stimuli are drawn anew and the maps stay as they were fitted, so "
                 "that no stimulus is ever both fitted and predicted. "
@@ -182,6 +187,25 @@ def encoding_paragraphs(results: Sequence[Result]) -> list[Paragraph]:
         )
         steps.append(Paragraph("Choice of the site", text))
     return steps
+
+
+def banded_paragraphs(results: Sequence[Result]) -> list[Paragraph]:
+    """The step of banded encoding, if a run has it in it."""
+    measures = [result.measure for result in results if result.comparison == "banded encoding"]
+    if not measures:
+        return []
+    text = (
+        "Groups of sites (bands) predict single neuroids together by ridge regression with a penalty for each band. "
+        "Ratios and penalty are chosen by leave-one-out within the stimuli that are fitted; every number is of stimuli "
+        "left out. R2 is 1 less the squared error over that of the mean of the fitted stimuli. A band's unique R2 is "
+        "what all bands explain less what all others do; shared is what two or more can explain."
+    )
+    if any(measure.startswith("phi") for measure in measures):
+        text += (
+            " phi is the squared error that a band takes away, over the variance that repetitions share, summed over "
+            "the neuroids that are reliable."
+        )
+    return [Paragraph("Banded encoding", text, ("nunez2019",))]
 
 
 def cited(steps: list[Paragraph]) -> list[str]:

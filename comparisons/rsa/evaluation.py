@@ -32,6 +32,7 @@ def evaluate(
     replay: Draws | None = None,
     nuisance: np.ndarray | None = None,
     semipartial: bool = False,
+    tau_ceilings: bool = False,
 ) -> RSA:
     """Compare model RDMs [m, pair] with a region's RDMs [s, pair]; both in the same order of stimuli.
 
@@ -42,6 +43,8 @@ def evaluate(
 
     Given `nuisance` RDMs [k, pair], the measure ("spearman", "corr" or "corr_cov") is the partial correlation given
     them, or the semi-partial one, which takes them out of the models alone (`partial_scores`).
+
+    Noise ceilings are resampled with every draw; for "tau-a" only with `tau_ceilings`, because it takes a minute.
 
     Raises InputError when shapes do not fit, values are not finite, an RDM is constant, or there are too few stimuli or
     subjects for what is asked.
@@ -57,7 +60,7 @@ def evaluate(
     elif measure in rank_scores.MEASURES:
         scores = rank_scores.RankScores(models, region, measure)
     elif measure in tau_scores.MEASURES:
-        scores = tau_scores.TauScores(models, region, measure)
+        scores = tau_scores.TauScores(models, region, measure, tau_ceilings)
     else:
         scores = linear_scores.LinearScores(models, region, measure)
     return infer(scores, n, len(region), draws, seed, on_draw, resampling, replay)

@@ -66,11 +66,17 @@ class RSA:
         return np.stack([self.estimate - half, self.estimate + half], axis=1)
 
     def p(self) -> np.ndarray:
-        """Two-sided p against zero, [m]."""
+        """Two-sided p against zero, [m]: a t test on the bootstrap's variance, as in `rsatoolbox`.
+
+        Asymptotic: with thirty stimuli it rejects at 5 to 8%. `permutation.permute_stimuli` is exact.
+        """
         return _two_sided(self.estimate, self.standard_error**2, self.dof)
 
     def p_differences(self) -> np.ndarray:
-        """Two-sided p of the difference between every two models, [m, m]; 1 on the diagonal, NaN without a variance."""
+        """Two-sided p of the difference between every two models, [m, m]; 1 on the diagonal, NaN without a variance.
+
+        A t test on the bootstrap's variance, over stimuli and subjects as resampled: asymptotic, as `p`.
+        """
         m = len(self.estimate)
         if self.resampled is not None:
             variance = self.resampled.difference_variance()
@@ -81,6 +87,15 @@ class RSA:
         p = _two_sided(self.estimate[:, None] - self.estimate[None], variance, self.dof)
         np.fill_diagonal(p, 1)
         return p
+
+    def p_differences_over_subjects(self) -> np.ndarray:
+        """The same by sign flips of the subjects' differences, [m, m]: exact, but of these stimuli alone. NaN for one
+        subject; with fewer than 6 it cannot fall below .05."""
+        from comparisons.statistics import sign_flips
+
+        if self.subjects.shape[1] < 2:
+            return np.full((len(self.estimate),) * 2, np.nan)
+        return sign_flips(self.subjects[:, None] - self.subjects[None])
 
     def p_ceiling(self) -> np.ndarray:
         """Two-sided p of the distance to the lower noise ceiling, [m]; NaN where there is no ceiling.

@@ -14,19 +14,25 @@ from bridge.errors import InputError, did_you_mean
 from comparisons.rsa.evaluation import check_rdms
 from comparisons.rsa.linear_scores import stimuli_of
 
-MEASURES = ("spearman", "rho-a", "corr", "corr_cov")
+MEASURES = ("spearman", "rho-a", "corr", "corr_cov", "cosine", "cosine_cov")
+_UNCENTRED = ("cosine", "cosine_cov")
 _BYTES = 2**26
 
 
 @dataclass(frozen=True)
 class Permuted:
-    """What permuted labels gave, `null` [permutation, m], beside the `estimate` [m]."""
+    """What permuted labels gave, `null` [permutation, m], beside the `estimate` [m]; both less `chance` [m].
+
+    `chance` is the mean over all permutations of a model's labels: 0 for correlations, the product of both RDMs' means
+    over their norms for cosines.
+    """
 
     estimate: np.ndarray
     null: np.ndarray
+    chance: np.ndarray
 
     def p(self) -> np.ndarray:
-        """Two-sided p of every model, [m]; counts the given labels as one permutation, so it is never 0."""
+        """Two-sided p of every model against chance, [m]; counts the given labels as one permutation: it is never 0."""
         return _share(np.abs(self.null), np.abs(self.estimate))
 
     def p_familywise(self) -> np.ndarray:
@@ -39,8 +45,8 @@ def permute_stimuli(
 ) -> Permuted:
     """Mean similarity of model RDMs [m, pair] to a region's RDMs [s, pair] with the models' stimuli permuted.
 
-    The measures are those that a permutation leaves exchangeable around zero (not the cosine, whose null is not zero).
-    Raises InputError for other measures and RDMs that do not fit.
+    Exact for every measure, because each is compared with its own chance level. tau-a would take hours and has the
+    null hypothesis of rho-a: use that. Raises InputError for other measures and RDMs that do not fit.
     """
     if measure not in MEASURES:
         raise InputError(f"{measure!r} has no permutation test here; {did_you_mean(measure, MEASURES)}.")
@@ -49,8 +55,10 @@ def permute_stimuli(
     # The mean over subjects is linear in their normalised RDMs, so one target stands for all of them.
     target = (y / _norm(y, measure)[:, None]).mean(axis=0)
     x = x / _norm(x, measure)[:, None]
-    if measure == "corr_cov":
+    if measure.endswith("_cov"):
         target = _whitened(target, n)
+    # Every pair comes to stand on every other equally often, so the mean over all permutations is that of the means.
+    chance = x.mean(axis=1) * target.sum() if measure in _UNCENTRED else np.zeros(len(x))
     square = np.zeros((n, n))
     upper = np.triu_indices(n, 1)
     square[upper] = target
@@ -61,21 +69,21 @@ def permute_stimuli(
     for start in range(0, permutations, step):
         orders = np.stack([rng.permutation(n) for _ in range(min(step, permutations - start))])
         null[start : start + step] = square[orders[:, upper[0]], orders[:, upper[1]]] @ x.T
-    return Permuted(x @ target, null)
+    return Permuted(x @ target - chance, null - chance, chance)
 
 
 def _prepared(rdms: np.ndarray, measure: str) -> np.ndarray:
     from scipy.stats import rankdata
 
     values = rankdata(rdms, axis=1) if measure in ("spearman", "rho-a") else rdms.astype(np.float64)
-    return values - values.mean(axis=1, keepdims=True)
+    return values if measure in _UNCENTRED else values - values.mean(axis=1, keepdims=True)
 
 
 def _norm(centred: np.ndarray, measure: str) -> np.ndarray:
     pairs = centred.shape[1]
     if measure == "rho-a":
         return np.full(len(centred), np.sqrt((float(pairs) ** 3 - pairs) / 12))
-    if measure == "corr_cov":
+    if measure.endswith("_cov"):
         whitened = np.stack([_whitened(rdm, stimuli_of(pairs)) for rdm in centred])
         return np.sqrt(np.einsum("kp,kp->k", centred, whitened))
     return np.linalg.norm(centred, axis=1)

@@ -54,6 +54,10 @@ class RankScores:
                 part.append(ranked.scores(multiplicity[draw : draw + 1]))
         return [(np.concatenate([a for a, _ in part]), np.concatenate([b for _, b in part])) for part in parts]
 
+    def doubled_ranks(self, counts: np.ndarray) -> np.ndarray:
+        """Twice the subjects' mid-ranks of the drawn pairs, each pair once, [s, distinct pairs], under counts [n]."""
+        return self._ranked(counts)._doubled
+
     def inner_products(self, counts: np.ndarray) -> InnerProducts:
         """Weighted inner products of the centred ranks, per draw of stimuli, counts [d, n_stim]."""
         parts = [self._ranked(row).inner_products() for row in counts]

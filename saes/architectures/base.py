@@ -38,6 +38,8 @@ class Batch:
     """Share of the training that is done, 0 to 1: penalties warm up by it."""
     precision: Precision = "fp32"
     transcodes: bool = False
+    in_place: bool = False
+    """Whether y may be overwritten (x too, where it is y)."""
 
 
 @dataclass
@@ -46,7 +48,7 @@ class Outcome:
 
     loss: torch.Tensor
     error: torch.Tensor
-    """y - y_hat, [n, d_out]."""
+    """y - y_hat, [n, d_out]; overwritten when the loss is differentiated."""
     share: torch.Tensor
     """Squared error a token."""
     fired: torch.Tensor
@@ -166,8 +168,11 @@ class Read(NamedTuple):
 
 def reading(tensors: Mapping[str, torch.Tensor], batch: Batch) -> Read:
     """What the encoder reads and what the latents have to write."""
+    from saes.sparse_ops import less
+
     bias = tensors["b_dec"]
-    target = batch.y - bias
+    skipping = batch.x if "skip" in tensors else None
+    target = less(batch.y, bias) if batch.in_place and skipping is not batch.y else batch.y - bias
     if "skip" in tensors:
         target = target - batch.x @ tensors["skip"].t()
     return Read(batch.x, None, target) if batch.transcodes else Read(target.detach(), bias, target)
@@ -179,5 +184,10 @@ def with_gradient(read: Read) -> torch.Tensor:
 
 
 def share_of_variance(error: torch.Tensor) -> torch.Tensor:
-    """Squared error a token, as a share of the scaled activations' variance (which is 1)."""
-    return error.square().sum() / len(error)
+    """Squared error a token, as a share of the scaled activations' variance (which is 1).
+
+    Its gradient takes the place of the error, which has served by then: a batch is not held twice.
+    """
+    from saes.sparse_ops import mean_square
+
+    return mean_square(error)

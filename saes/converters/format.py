@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,8 @@ class Read:
 
     sae: SparseAutoencoder
     scaling: Statistics | None = None
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of files that were held against it while they were read."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from saes.checkpoints import CFG, WEIGHTS, read_folder
+from saes.checkpoints import CFG, WEIGHTS, read_folder, recorded_hashes
 from saes.converters.format import Format, Read
 
 
@@ -16,7 +16,7 @@ def files(names: Sequence[str]) -> list[str]:
 
 def read(folder: Path, names: Sequence[str]) -> Read:
     """The dictionary as it stands."""
-    return Read(read_folder(folder))
+    return Read(read_folder(folder), hashes=recorded_hashes(folder))
 
 
 FORMAT = Format("SAELens", files, read)

@@ -476,9 +476,15 @@ def test_unwritable_folder(tmp_path):
         capture(conv_net(), stimuli_of(3), POST, tmp_path / "file" / "folder")
 
 
-def capture_killed(folder: str, at: int | None) -> None:
-    """Capture into twelve shards; the process is killed in the middle of its `at`-th call that changes the disk."""
+def capture_killed(folder: str, at: int | None, large: bool = False) -> None:
+    """Capture into twelve shards; the process is killed in the middle of its `at`-th call that changes the disk.
+
+    With `large`, the shards are written as large ones are.
+    """
+    from bridge import shards
+
     torch.set_num_threads(1)
+    shards.LARGE = 0 if large else shards.LARGE
     calls = 0
 
     def counted(name: str):
@@ -524,7 +530,8 @@ def child(task: str, **given) -> multiprocessing.process.BaseProcess:
     return process
 
 
-def test_killed_and_resumed_to_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("large", [False, True])
+def test_killed_and_resumed_to_the_same_bytes(tmp_path, large):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     first = child("capture_killed", folder=str(whole), at=None)
     first.join()
@@ -533,13 +540,13 @@ def test_killed_and_resumed_to_the_same_bytes(tmp_path):
     seen = []
     draw = random.Random(0)
     for _ in range(3):
-        run = child("capture_killed", folder=str(killed), at=draw.randint(4, 25))
+        run = child("capture_killed", folder=str(killed), at=draw.randint(4, 25), large=large)
         run.join()
         assert run.exitcode == -signal.SIGKILL
         left = {name: content for name, content in files_of(killed).items() if not name.startswith(".")}
         assert all(expected[name] == content for name, content in left.items())
         seen.append(len(left))
-    last = child("capture_killed", folder=str(killed), at=None)
+    last = child("capture_killed", folder=str(killed), at=None, large=large)
     last.join()
     assert seen == sorted(seen)
     assert 0 < seen[-1] < 12

@@ -12,7 +12,6 @@ from bridge.errors import ConfigError, InputError
 from bridge.interventions import (
     ablated,
     block_off,
-    jacobian_vector_products,
     noisy,
     orthonormal,
     reconstruction_errors,
@@ -20,6 +19,7 @@ from bridge.interventions import (
     site_means,
     skip_off,
 )
+from bridge.jacobians import jacobian_vector_products
 from bridge.models import load
 from bridge.models.base import Backbone, Preprocessing
 from bridge.models.controls import recalibrated_batchnorm
@@ -131,6 +131,25 @@ def test_noise_has_its_size_and_its_seed(vit):
     with noisy(vit, "blocks.*.hook_write", 1.0, seed=3):
         twice = [read(vit, images(), ["blocks.0.hook_write"])["blocks.0.hook_write"] for _ in range(2)]
     assert not torch.equal(*twice)
+
+
+def test_noise_along_directions_lies_in_their_span(vit):
+    site = "blocks.0.hook_resid_post"
+    directions = np.random.default_rng(0).normal(size=(2, 12))
+    clean = read(vit, images(64), [site])[site]
+    with noisy(vit, site, 0.5, seed=1, directions=directions):
+        noise = (read(vit, images(64), [site])[site] - clean).double().numpy()
+    axes = orthonormal(directions)
+    inside = noise @ axes.T
+    assert np.allclose(inside @ axes, noise, atol=1e-5)
+    assert inside.reshape(-1, 2).std(axis=0) == pytest.approx(0.5, rel=0.08)
+    with noisy(vit, site, 0.5, seed=1, directions=3 * directions):
+        again = (read(vit, images(64), [site])[site] - clean).double().numpy()
+    assert np.allclose(again, noise, atol=1e-5)  # length does not count
+    with pytest.raises(InputError, match="13 values where the site has 12"):
+        noisy(vit, site, 0.5, seed=1, directions=np.ones((1, 13)))
+    with pytest.raises(InputError, match="at least 0"):
+        noisy(vit, site, -1.0, seed=1)
 
 
 def test_replacement_with_and_without_the_error_term(vit):

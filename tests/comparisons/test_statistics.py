@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from comparisons.statistics import benjamini_hochberg, holm
+from comparisons.statistics import benjamini_hochberg, holm, sign_flips
 
 
 def test_false_discovery_rate_equals_scipy_and_keeps_nan_and_shape() -> None:
@@ -26,3 +28,22 @@ def test_error_rates_under_the_null() -> None:
     familywise = np.mean([(holm(row) < 0.05).any() for row in p])
     assert abs(familywise - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(p))
     assert np.mean([(benjamini_hochberg(row) < 0.05).any() for row in p]) < 0.05 + 4 * np.sqrt(0.05 * 0.95 / len(p))
+
+
+def test_sign_flips_enumerate_all_signs_of_few_subjects() -> None:
+    differences = np.array([[0.3, -0.1, 0.2, 0.4], [0.0, 0.0, 0.0, 0.0], [1.0, np.nan, 0.0, 0.0]])
+    means = [np.dot(signs, differences[0]) for signs in itertools.product([-1, 1], repeat=4)]
+    expected = np.mean(np.abs(means) >= 0.8 - 1e-12)
+    np.testing.assert_allclose(sign_flips(differences), [expected, 1, np.nan])
+
+
+def test_sign_flips_of_many_subjects_agree_with_scipy() -> None:
+    from scipy.stats import permutation_test
+
+    rng = np.random.default_rng(0)
+    differences = rng.standard_normal((3, 20)) + 0.4
+    expected = [
+        permutation_test((d,), np.mean, permutation_type="samples", n_resamples=20_000, random_state=0).pvalue
+        for d in differences
+    ]
+    np.testing.assert_allclose(sign_flips(differences, draws=20_000), expected, atol=0.015)

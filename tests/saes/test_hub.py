@@ -272,6 +272,27 @@ def test_a_release_in_another_format(hub: Hub, tmp_path: Path, monkeypatch: pyte
         saes.load("tiny-res", "canonical", "bad")
 
 
+class Harmful:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("ran"),))
+
+
+def test_a_release_of_pickled_files_runs_nothing(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    registered(monkeypatch, conversion_func="connor_rob_hook_z", saes_map={"z": "z.pt"})
+    about = json.dumps({"act_size": 16, "dict_size": 32, "act_name": "blocks.1.attn.hook_z"}).encode()
+    tensors = dictionary().tensors()
+    for content, branch in ((tensors, "main"), ({**tensors, "extra": Harmful()}, "bad")):
+        torch.save(content, "z.pt")
+        hub.add("lab/registered", {"z.pt": Path("z.pt").read_bytes(), "z_cfg.json": about}, branch)
+    loaded = saes.load("tiny-res", "z")
+    assert loaded.config.metadata["reshape_activations"] == "hook_z"
+    assert torch.equal(loaded.W_enc, tensors["W_enc"])
+    with pytest.raises(InputError, match="SAELens cannot load it"):
+        saes.load("tiny-res", "z", "bad")
+    assert not Path("ran").exists()
+
+
 def test_unknown_releases_and_ids(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
     registered(monkeypatch)
     with pytest.raises(ConfigError, match=r"no release of SAELens's registry; did you mean 'tiny-res'"):

@@ -233,3 +233,12 @@ def test_the_pretrained_cifar_resnet_recognises_its_images(data_folder):
     assert len(backbone.sites) == 52
     values = read(backbone, torch.zeros(1, 3, 32, 32), ["blocks.8.hook_resid_post"])
     assert values["blocks.8.hook_resid_post"].shape == (1, 64, 64)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8),
+              np.zeros((3, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8)]
+)  # fmt: skip
+def test_images_of_another_type_or_shape_are_refused(image):
+    with pytest.raises(InputError, match=r"expected uint8 \[height, width, 3\]"):
+        Preprocessing(size=4)(image)

@@ -143,6 +143,25 @@ def test_kernels_sparse_and_dense_bands_agree() -> None:
             np.testing.assert_allclose(found.predictions[model], prediction, atol=1e-9)
 
 
+def test_sparse_codes_are_standardised_without_being_made_dense(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    codes = np.maximum(rng.standard_normal((N, 90)) - 1, 0)
+    codes[:, 4], codes[1:, 5] = 0, 0
+    other = rng.standard_normal((N, 6))
+    y = codes[:, :5].sum(axis=1, keepdims=True) + other[:, :1] + rng.standard_normal((N, 3))
+    dense = banded_ridge({"codes": codes, "other": other}, y)
+    toarray = csr_array.toarray
+
+    def small(self: csr_array) -> np.ndarray:
+        assert self.shape[1] <= N, "features were made dense"
+        return toarray(self)
+
+    monkeypatch.setattr(csr_array, "toarray", small)
+    found = banded_ridge({"codes": csr_array(codes), "other": other}, y)
+    for model, prediction in dense.predictions.items():
+        np.testing.assert_allclose(found.predictions[model], prediction, atol=1e-8)
+
+
 def test_neuroids_of_a_group_share_their_choice() -> None:
     bands, y = made(False)
     found = banded_ridge(bands, y, groups=["V4"] * 3 + ["IT"] * 4)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from bridge.errors import InputError
-from comparisons.encoding import brainscore_splits, pearson, pls, predictivity, reverse_predictivity
+from comparisons.encoding import METHODS, brainscore_splits, pearson, pls, predictivity, reverse_predictivity
 from comparisons.encoding.gram import LinearKernel
 from comparisons.encoding.ridge import PENALTIES
 
@@ -160,9 +160,11 @@ def test_sparse_matrices_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
 
     features, responses, _ = made()
     codes = sparse_codes(features)
-    for method in ("pls", "ridge", "ridgecv"):
+    for method in METHODS:
         dense = predictivity(codes, responses, method=method)
-        np.testing.assert_allclose(predictivity(csr_matrix(codes), responses, method=method).r, dense.r, atol=1e-8)
+        found = predictivity(csr_matrix(codes), responses, method=method)
+        np.testing.assert_allclose(found.r, dense.r, atol=1e-8)
+        np.testing.assert_allclose(found.r2, dense.r2, atol=1e-8)
 
 
 def test_missing_responses_are_fitted_on_what_is_there() -> None:

@@ -310,3 +310,18 @@ def test_ninety_two_images_have_the_published_ceilings_and_rsatoolbox_numbers(da
         ours = evaluate(models[:, keep], regions["IT"][:, keep], measure=measure, replay=draws)
         theirs = replayed("eval_dual_bootstrap", models[:, keep], regions["IT"][:, keep], measure, draws)
         agrees_with_dual(ours, theirs, 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("n", "subjects", "ties"), [(12, 4, True), (9, 2, True), (4, 3, True)], ids=["plain", "two subjects", "few stimuli"]
+)
+def test_resampled_ceilings_of_tau_a_equal_rsatoolbox(replayed: Any, n: int, subjects: int, ties: bool) -> None:
+    models, region = correlated(n, subjects, ties=ties)
+    draws = Draws.make("dual", 20, n, subjects, seed=3)
+    ours = evaluate(models, region, measure="tau-a", replay=draws, tau_ceilings=True)
+    known = np.isfinite(ours.resampled.evaluations).all(axis=2)
+    assert known.sum() >= 30
+    np.testing.assert_array_equal(np.isfinite(ours.resampled.ceilings).all(axis=2), known)
+    theirs = replayed("eval_dual_bootstrap", models, region, "tau-a", draws)
+    agrees_with_dual(ours, theirs, 1e-12)
+    assert ours.notes == evaluate(models, region, measure="spearman", replay=draws).notes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist, squareform
@@ -60,7 +62,56 @@ def test_dead_features_weigh_nothing_and_misfits_are_refused() -> None:
     z, region = planted(n=30)
     z[:, 5] = 0.3
     assert (reweighted_rsa(z, region).weights[:, 5] == 0).all()
+    with pytest.raises(InputError, match="nothing to weigh"):
+        reweighted_rsa(np.ones_like(z), region)
     with pytest.raises(InputError, match="do not fit"):
         reweighted_rsa(z[:-1], region)
     with pytest.raises(InputError, match="too few"):
         reweighted_rsa(z, region, folds=15)
+
+
+def sparse_codes(n: int = 40, m: int = 300) -> np.ndarray:
+    """Non-negative codes of which a third are dead."""
+    rng = np.random.default_rng(4)
+    codes = np.maximum(rng.standard_normal((n, m)) - 1.2, 0)
+    codes[:, ::3] = 0
+    return codes
+
+
+@pytest.mark.parametrize("form", ["csr", "csc"])
+def test_sparse_codes_give_what_dense_ones_give_and_stay_sparse(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy import sparse
+
+    codes = sparse_codes()
+    rng = np.random.default_rng(0)
+    exact = pdist(codes[:, 1:9], "sqeuclidean")
+    region = exact + exact.std() * rng.standard_normal((3, exact.size))
+    dense = reweighted_rsa(codes, region)
+    given = getattr(sparse, f"{form}_array")(codes)
+    toarray = sparse.csr_array.toarray
+
+    def small(self: Any, *args: Any, **options: Any) -> np.ndarray:
+        assert self.shape[0] == self.shape[1], "features were made dense"
+        return toarray(self, *args, **options)
+
+    monkeypatch.setattr(sparse.csr_array, "toarray", small)
+    found = reweighted_rsa(given, region)
+    np.testing.assert_allclose(found.subjects, dense.subjects, rtol=1e-7)
+    np.testing.assert_array_equal(found.penalties, dense.penalties)
+    np.testing.assert_allclose(found.weights, dense.weights, atol=1e-7 * np.abs(dense.weights).max())
+    assert (found.weights[:, ::3] == 0).all()
+    with pytest.raises(InputError, match="not finite"):
+        reweighted_rsa(sparse.csr_array(np.where(codes > 2, np.nan, codes)), region)
+
+
+def test_sums_over_sparse_stimuli_equal_sums_over_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.sparse import csr_array
+
+    codes = sparse_codes(9, 12)
+    y = squareform(np.random.default_rng(1).random(36))
+    predictors = np.stack([pdist(codes[:, [f]], "sqeuclidean") for f in range(12)])
+    monkeypatch.setattr("comparisons.rsa.reweighted._COLUMNS", 5)
+    sums, products, with_target = pair_moments(csr_array(codes), y)
+    np.testing.assert_allclose(sums, predictors.sum(axis=1), atol=1e-12)
+    np.testing.assert_allclose(products, predictors @ predictors.T, atol=1e-10)
+    np.testing.assert_allclose(with_target, predictors @ squareform(y), atol=1e-12)
