@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from bridge.stimuli import StimulusSet
     from bridge.stimuli.base import StimulusSpec
     from bridge.tokens import TokenChoice
-    from saes.logs import Log
     from comparisons.config import Config
+    from saes.logs import Log
 
 
 class Progress(Protocol):

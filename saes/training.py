@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -135,8 +136,9 @@ def train(
         if run.step % every == 0 or run.step == steps:
             points = {name: sums[name].point(run.step, trainees[name]) for name in trainees}
             sums = {job.name: _Sums() for job in jobs}
-            new = [text for name, point in points.items() for text in watch[name].look(point, run.step / steps)]
-            run.note(points, new)
+            unsaid = {name: watch[name].look(point, run.step / steps) for name, point in points.items()}
+            new = [text for texts in unsaid.values() for text in texts]
+            run.note(points, unsaid)
             if progress is not None:
                 tokens = (run.step - done_before) * training.batch
                 progress(Report(run.step, steps, tokens / (time.perf_counter() - began), points, new))
@@ -152,7 +154,7 @@ def train(
         job.name: Trained(
             trainees[job.name].finished({**(metadata or {}), **_described(job, source)}),
             run.history[job.name],
-            run.warnings,
+            run.warnings[job.name],
             run.seconds,
         )
         for job in jobs
@@ -338,19 +340,22 @@ class Watch:
     """Looks at the points of one training and says, once each, what will not mend itself."""
 
     def __init__(self, name: str):
-        self.name, self.best, self.said = name, float("inf"), set[str]()
+        self.name, self.said = name, set[str]()
+        self.level, self.best = float("nan"), float("inf")
+        """Unexplained variance, smoothed (points of short trainings are single steps), and its least value."""
 
     def look(self, point: Point, done: float) -> list[str]:
         """Sentences that have not been said before. `done` is the share of the training, 0 to 1."""
         found = {}
+        self.level = point.fvu if math.isnan(self.level) else 0.8 * self.level + 0.2 * point.fvu
         if done >= 0.3 and point.fvu > 0.9:
             found["stalled"] = (
                 f"{self.name} leaves {point.fvu:.0%} of the variance unexplained after {done:.0%} of its training; "
                 "raise k or the learning rate, or lower the penalty."
             )
-        if done >= 0.3 and point.fvu > 1.3 * self.best:
+        if done >= 0.3 and self.level > 1.3 * self.best:
             found["rising"] = (
-                f"{self.name}'s unexplained variance has risen from {self.best:.3f} to {point.fvu:.3f}; lower the "
+                f"{self.name}'s unexplained variance has risen from {self.best:.3f} to {self.level:.3f}; lower the "
                 "learning rate."
             )
         if done >= 0.3 and point.dead > 0.5:
@@ -359,10 +364,10 @@ class Watch:
                 "latents, more tokens, or a larger aux_coefficient."
             )
         if done >= 0.3:  # penalties have their full weight by then
-            self.best = min(self.best, point.fvu)
-        new = [text for what, text in found.items() if what not in self.said]
+            self.best = min(self.best, self.level)
+        unsaid = [text for what, text in found.items() if what not in self.said]
         self.said |= set(found)
-        return new
+        return unsaid
 
 
 class _Run:
@@ -377,7 +382,7 @@ class _Run:
             except OSError as error:
                 raise cannot_write(folder, error) from error
         self.history: dict[str, list[Point]] = {job.name: [] for job in jobs}
-        self.warnings: list[str] = []
+        self.warnings: dict[str, list[str]] = {job.name: [] for job in jobs}
         plan = [[job.name, job.reads, job.writes, job.skip, job.training.content()] for job in jobs]
         data = [source.tokens, dict(source.widths)]
         self.plan = hashlib.sha256(json.dumps([plan, data, steps], sort_keys=True).encode()).hexdigest()
@@ -395,10 +400,10 @@ class _Run:
                 watch[name].look(point, point.step / self.steps)
         return watch
 
-    def note(self, points: Mapping[str, Point], warnings: Sequence[str]) -> None:
+    def note(self, points: Mapping[str, Point], warnings: Mapping[str, Sequence[str]]) -> None:
         for name, point in points.items():
             self.history[name].append(point)
-        self.warnings += warnings
+            self.warnings[name] += warnings[name]
 
     def save(self, trainees: Mapping[str, Trainee]) -> None:
         """Write the checkpoint; the one before stays until this one is whole. Raises StorageError."""
