@@ -281,7 +281,7 @@ def test_hooks_do_not_read_what_is_skipped(
 
 
 def test_hooks_that_cannot_serve(net: Backbone, stimuli: StimulusSet) -> None:
-    with pytest.raises(ConfigError, match="No site matches 'blocks.9"):
+    with pytest.raises(ConfigError, match=r"No site matches .blocks\.9"):
         HookTokens(net, stimuli, ["blocks.9.hook_resid_post"])
     with pytest.raises(InputError, match="no stimulus to train on"):
         HookTokens(net, stimuli, [EARLY], ids=[])

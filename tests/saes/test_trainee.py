@@ -313,7 +313,7 @@ def test_auxk_revives_dead_latents(kind: str, data: Planted) -> None:
         taught(mine, data.x, steps=240)
         dead.append(len(mine.dead))
     without, with_aux = dead
-    assert without >= 24
+    assert without > 16
     assert with_aux <= without / 2
 
 

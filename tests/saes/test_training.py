@@ -82,8 +82,10 @@ def test_several_in_one_pass_equal_each_alone() -> None:
             return super().batches(batch, 0, epoch, start)
 
     source = OneOrder(tokens().arrays)
-    jobs = [job(), job(name="second seed", seed=1), job("batchtopk", name="other"), job("relu", name="y", site="y")]
-    jobs += [Job("across", ("x",), settings("jumprelu"), writes="y", skip=True), Job("joint", ("x", "y"), settings())]
+    few: Any = {"tokens": 2000}
+    jobs = [job(**few), job(name="second seed", seed=1, **few), job("batchtopk", name="other", **few)]
+    jobs += [job("relu", name="y", site="y", **few), Job("joint", ("x", "y"), settings(**few))]
+    jobs += [Job("across", ("x",), settings("jumprelu", **few), writes="y", skip=True)]
     together = train(jobs, source)
     assert list(together) == [one.name for one in jobs]
     for one in jobs:
@@ -149,7 +151,7 @@ def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:
     assert told == []
     assert_equal(first.sae, again.sae)
     assert again.history == first.history
-    assert again.seconds >= first.seconds
+    assert again.seconds > 0.5 * first.seconds  # those before are counted
 
 
 def test_several_dictionaries_resume_together(tmp_path: Path) -> None:
@@ -385,12 +387,17 @@ def test_each_warning_is_said_once() -> None:
         "the penalty."
     )
     assert watch.look(point(4, 0.96), 0.4) == []
-    assert watch.look(point(5, 0.2), 0.5) == []
-    (rising,) = watch.look(point(6, 0.3), 0.6)
-    assert rising.startswith("site's unexplained variance has risen from 0.200 to 0.300")
-    (dying,) = watch.look(point(7, 0.2, 0.51), 0.7)
+    for step in range(5, 25):  # smoothed, it comes down to .2
+        assert watch.look(point(step, 0.2), 0.5) == []
+    assert watch.look(point(25, 0.4), 0.6) == []  # one bad point alone
+    for _ in range(9):
+        watch.look(point(26, 0.2), 0.6)
+    said = [text for step in range(27, 37) for text in watch.look(point(step, 0.3), 0.7)]
+    assert len(said) == 1
+    assert "site's unexplained variance has risen from 0.20" in said[0]
+    (dying,) = watch.look(point(40, 0.3, 0.51), 0.7)
     assert dying.startswith("51% of site's latents are dead after 70% of its training")
-    assert watch.look(point(8, 0.99, 0.9), 0.8) == []
+    assert watch.look(point(41, 0.99, 0.9), 0.8) == []
 
 
 def test_nothing_is_said_of_a_sound_training() -> None:
