@@ -26,7 +26,7 @@ from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
 from comparisons.kinds.base import ComparisonSpec
-from saes.specs import AnySAE
+from saes.specs import AnySAE, SAESpec
 
 if TYPE_CHECKING:
     AnyComparison = ComparisonSpec
@@ -87,7 +87,7 @@ class Config(Spec):
     @field_validator("models", "recordings", "saes")
     @classmethod
     def _unique_names(cls, parts: list[Any]) -> list[Any]:
-        names = [part.name for part in parts]
+        names = [name for part in parts for name in (part.names() if isinstance(part, SAESpec) else [part.name])]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"two of them are named {twice[0]!r}; give each a name of its own")

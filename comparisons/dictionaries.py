@@ -1,34 +1,30 @@
-"""Dictionaries in a run: the stages that train or load them, and their codes for the stimuli compared.
+"""Dictionaries in a run: the stages that train or load them, and what a run's results say of them.
 
 A model's dictionaries of one `saes` entry are one artefact: a folder a dictionary, SITE/NAME as comparisons name its
-codes, in SAELens's format, with `quality.json` beside it. The codes of one are an artefact: sparse, with the share of
-variance that the dictionary explains of these stimuli.
+codes (`comparisons.codes`), in SAELens's format, with `quality.json` beside it.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.errors import ConfigError, did_you_mean
 from bridge.store import write_atomically
 from bridge.streams import Site
-from comparisons.plan import Planner, Progress
+from comparisons.codes import CODES
+from comparisons.plan import Plan, Planner, Progress
+from comparisons.results import Dictionary
 from saes.specs import SAESpec
 from saes.specs.load import LoadSAE
 from saes.specs.train import TrainSAE
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_matrix
-
     from bridge.models import ModelSpec
-    from bridge.readers import Activations
-    from saes.sae import SparseAutoencoder
     from saes.training import Job, Report, Trained
 
 QUALITY = "quality.json"
@@ -60,11 +56,14 @@ def models_of(planner: Planner, spec: SAESpec) -> list[ModelSpec]:
     return [model for name, model in known.items() if spec.models is None or name in spec.models]
 
 
-def _offer(planner: Planner, model: ModelSpec, site: Site, sites: Sequence[str], name: str, stage: str) -> None:
-    """Let comparisons name the codes of `name` at `site`, which are made from what is captured at `sites`."""
+def _offer(
+    planner: Planner, model: ModelSpec, reads: Sequence[Site], writes: str | None, name: str, stage: str
+) -> None:
+    """Let comparisons name the codes of the dictionary `name`, at the last of the sites that it reads."""
     offered = planner.features.setdefault(model.name, {})
-    offered[f"{site.name}/{name}"] = replace(site, name=f"{site.name}/{name}")
-    planner.dictionaries[model.name, f"{site.name}/{name}"] = (stage, tuple(sites))
+    full = f"{reads[-1].name}/{name}"
+    offered[full] = replace(reads[-1], name=full, width=sum(site.width for site in reads))
+    planner.dictionaries[model.name, full] = (stage, tuple(site.name for site in reads), writes)
 
 
 # ------------------------------------------------------------------------------------------------------- training
@@ -75,21 +74,16 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
     from bridge.tokens import stored_tokens
 
     sites = planner.chosen(model, spec.sites)
-    wanted = [*sites, *([spec.writes] if spec.writes is not None and spec.writes not in sites else [])]
-    every = planner.chosen(model, wanted)
-    if spec.writes is not None and (spec.joint or spec.writes in sites):
-        raise ConfigError(f"saes {spec.name!r}: a transcoder reads one site and writes another; mend sites or `joint`.")
-    if spec.skip and spec.writes is None:
-        raise ConfigError(f"saes {spec.name!r}: only transcoders have a `skip`; state the site that they write.")
-    for site in sites.values():
-        spec.training.architecture.check(site.width)
-        spec.training.architecture.inference(transcodes=spec.writes is not None)
+    writes = _written(planner, spec, model, list(sites))
+    every = planner.chosen(model, [*sites, *([writes] if writes else [])])
+    _check_architecture(spec, list(sites.values()), transcodes=writes is not None)
     counts = {name: stored_tokens(site, spec.tokens) for name, site in every.items()}
-    together = spec.joint or spec.writes is not None
-    if together and len(set(counts.values())) > 1:
+    together = spec.joint or writes is not None
+    places = {(site.grid, site.tokens - site.prefix) for site in every.values()}
+    if together and (len(places) > 1 or len(set(counts.values())) > 1):
         raise ConfigError(
-            f"saes {spec.name!r}: its sites have {', '.join(map(str, sorted(set(counts.values()))))} tokens a "
-            "stimulus, and a token must be at one place in all; give sites of one grid."
+            f"saes {spec.name!r}: its sites have {', '.join(str(n) for n in sorted({n for _, n in places}))} patches "
+            "a stimulus, and a token must be at one place in all; give sites of one grid."
         )
     seed, shown = planner.config.seed, spec.stimuli or planner.config.stimuli
     name = f"sae {spec.name} {model.name}"
@@ -101,7 +95,7 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
         groups = [list(every)] if together else _grouped(counts)
         for number, group in enumerate(groups):
             source, held = _sources(planner, spec, model, group, needed.get(needs[0]) if needs else None)
-            jobs = _jobs(spec, group, seed)
+            jobs = _jobs(spec, group, writes, seed)
 
             def told(report: Report, number: int = number) -> None:
                 points = report.points.values()
@@ -123,9 +117,14 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
             work = folder / f"group{number}"
             if (work / "done").exists():
                 continue
-            about = {"model_name": model.name, "stimuli": shown.name, "model": model.content()}
+            about = {
+                "model_name": model.name,
+                "weights": _weights(source),
+                "stimuli": shown.name,
+                "model": model.content(),
+            }
             trained = train(jobs, source, folder=work, metadata=about, progress=told, device=_device(planner))
-            _keep(folder, trained, held)
+            _keep(folder, trained, held, spec)
             (work / CHECKPOINT).unlink(missing_ok=True)
             write_atomically(work / "done", "")
         for number in range(len(groups)):
@@ -134,20 +133,55 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
         _write_results(folder, spec, model)
 
     def inputs() -> Mapping[str, Any]:
-        content = {key: value for key, value in spec.content().items() if key not in ("models", "stimuli")}
+        left_out = ("models", "stimuli", "least_explained")
+        content = {key: value for key, value in spec.content().items() if key not in left_out}
         own = {} if needs else {"model": model.fingerprint(), "stimuli": shown.fingerprint()}
         return {**content, "sites": list(every), "seed": seed, "name of model": model.name, **own}
 
-    code = ("saes.training", "saes.checkpoints", "saes.metrics", __name__)
+    code: tuple[str, ...] = ("saes.training", "saes.checkpoints", "saes.metrics", "saes.stability", __name__)
+    if not needs:
+        code += ("bridge.models", "bridge.stimuli", "bridge.activations")
     stage = planner.add(name, "saes", inputs, build, needs=needs, libraries=("torch",), code=code, resumable=True)
     for own in spec.names():
-        if spec.joint:
-            last = list(sites.values())[-1]
-            _offer(planner, model, replace(last, width=sum(s.width for s in sites.values())), list(sites), own, stage)
-        else:
-            for site in sites.values():
-                _offer(planner, model, site, [site.name], own, stage)
+        for reads in [list(sites.values())] if spec.joint else [[site] for site in sites.values()]:
+            _offer(planner, model, reads, writes, own, stage)
     return stage
+
+
+def _written(planner: Planner, spec: TrainSAE, model: ModelSpec, sites: Sequence[str]) -> str | None:
+    """The site that transcoders write, by its own name. Raises ConfigError unless it is one site, none of `sites`."""
+    if spec.writes is None:
+        if spec.skip:
+            raise ConfigError(f"saes {spec.name!r}: only transcoders have a `skip`; state the site that they write.")
+        return None
+    found = list(planner.chosen(model, [spec.writes]))
+    if len(found) > 1:
+        raise ConfigError(
+            f"saes {spec.name!r}: writes {spec.writes!r} is {len(found)} sites of {model.name}; give one."
+        )
+    if spec.joint or found[0] in sites:
+        raise ConfigError(f"saes {spec.name!r}: a transcoder reads one site and writes another; mend sites or `joint`.")
+    return found[0]
+
+
+def _check_architecture(spec: TrainSAE, sites: Sequence[Site], *, transcodes: bool) -> None:
+    """Raises ConfigError that names the dictionary for settings that do not fit the widths of its sites."""
+    widths = [sum(site.width for site in sites)] if spec.joint else [site.width for site in sites]
+    try:
+        for width in widths:
+            spec.training.architecture.check(width)
+        spec.training.architecture.inference(transcodes=transcodes)
+    except ConfigError as error:
+        raise ConfigError(f"saes {spec.name!r}: {error}") from None
+
+
+def _weights(source: Any) -> str:
+    """The sha256 of the weights of the network that tokens come from: by it a dictionary knows its model again."""
+    from bridge.activations import weights_sha256
+
+    if (captured := getattr(source, "activations", None)) is not None:
+        return str(captured.manifest["weights"])
+    return weights_sha256(source.backbone)
 
 
 def _grouped(counts: Mapping[str, int]) -> list[list[str]]:
@@ -155,15 +189,15 @@ def _grouped(counts: Mapping[str, int]) -> list[list[str]]:
     return [[site for site, n in counts.items() if n == count] for count in dict.fromkeys(counts.values())]
 
 
-def _jobs(spec: TrainSAE, group: Sequence[str], seed: int) -> list[Job]:
+def _jobs(spec: TrainSAE, group: Sequence[str], writes: str | None, seed: int) -> list[Job]:
     from saes.training import Job
 
-    reads = [site for site in group if site != spec.writes]
+    reads = [site for site in group if site != writes]
     jobs = []
     for number, name in enumerate(spec.names()):
         training = spec.training.model_copy(update={"seed": spec.training.seed + seed + number})
         for chosen in [tuple(reads)] if spec.joint else [(site,) for site in reads]:
-            jobs.append(Job(f"{chosen[-1]}/{name}", chosen, training, spec.writes, spec.skip))
+            jobs.append(Job(f"{chosen[-1]}/{name}", chosen, training, writes, spec.skip))
     return jobs
 
 
@@ -195,7 +229,7 @@ def _sources(planner: Planner, spec: TrainSAE, model: ModelSpec, group: list[str
     return made[0], made[1]
 
 
-def _keep(folder: Path, trained: Mapping[str, Trained], held: Any) -> None:
+def _keep(folder: Path, trained: Mapping[str, Trained], held: Any, spec: TrainSAE) -> None:
     """Write each dictionary with its quality on held-out tokens, or on none where nothing was held out."""
     from dataclasses import asdict
 
@@ -208,10 +242,10 @@ def _keep(folder: Path, trained: Mapping[str, Trained], held: Any) -> None:
         measured = evaluate_all({name: one.sae for name, one in trained.items()}, _some(held))
         quality = {name: found.as_json() for name, found in measured.items()}
     for name, one in trained.items():
-        site, own = name.split("/")
-        first = f"{site}/{own.split('.')[0]}"
-        found = {"held_out": quality.get(name), "warnings": one.warnings, "seconds": round(one.seconds, 1)}
-        if name != first and first in trained:
+        first = f"{name.split('/')[0]}/{spec.name}"
+        warned = [text for text in one.warnings if re.search(rf"(^| ){re.escape(name)}(?=['\s])", text)]
+        found = {"held_out": quality.get(name), "warnings": warned, "seconds": round(one.seconds, 1)}
+        if name != first:
             directions = [trained[which].sae.decoder_directions for which in (first, name)]
             stable = seed_stability(*directions)
             found["seed_stability"] = {"mean_cosine": stable.mean, "share_above_.7": stable.share}
@@ -231,12 +265,44 @@ def _some(source: Any) -> Iterator[dict[str, Any]]:
 
 
 def _write_results(folder: Path, spec: SAESpec, model: ModelSpec) -> None:
-    """What the report says of the dictionaries: nothing is compared, so there are no results yet."""
-    found = quality_of(folder)
-    dropped = [
-        f"{model.name} {name}: {warning}" for name, about in found.items() for warning in about.get("warnings", ())
+    """What the run's results say of the dictionaries; nothing is compared yet."""
+    from saes.checkpoints import CFG, read_json
+
+    made = [
+        _record(spec, model, name, read_json(folder / name / CFG, "it is a dictionary's"), quality)
+        for name, quality in quality_of(folder).items()
     ]
-    write_atomically(folder / "results.json", json.dumps({"results": [], "dropped": dropped}))
+    write_atomically(
+        folder / "results.json", json.dumps({"results": [], "dictionaries": [one.model_dump() for one in made]})
+    )
+
+
+def _record(
+    spec: SAESpec, model: ModelSpec, name: str, cfg: Mapping[str, Any], quality: Mapping[str, Any]
+) -> Dictionary:
+    """A dictionary SITE/NAME as results.json has it, from its cfg.json and its quality."""
+    about, held = cfg["metadata"], quality.get("held_out") or {}
+    architecture = spec.training.architecture if isinstance(spec, TrainSAE) else None
+    k = getattr(architecture, "k_for", lambda width: None)(cfg["d_in"]) if architecture else cfg.get("k")
+    site, own = name.split("/")
+    source = None
+    if isinstance(spec, LoadSAE):
+        source = " ".join(str(part) for part in (about.get("source") or spec.path, about.get("revision")) if part)
+    return Dictionary(
+        name=own,
+        model=model.name,
+        reads=tuple(about.get("sites") or [site]),
+        writes=about.get("hook_name_out"),
+        architecture=about.get("trained_as") or cfg["architecture"],
+        source=source,
+        latents=cfg["d_sae"],
+        k=k,
+        l0=held.get("l0"),
+        unexplained=held.get("fvu"),
+        dead=held.get("dead"),
+        seed_stability=quality.get("seed_stability", {}).get("mean_cosine"),
+        warnings=tuple(quality.get("warnings", ())),
+    )
 
 
 def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
@@ -247,19 +313,49 @@ def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
+def recorded(plan: Plan, paths: Mapping[str, Path]) -> list[Dictionary]:
+    """The dictionaries of a run in the order of its config, with what they explain of the stimuli compared; that stays
+    None for dictionaries whose codes were not compared, or lie in the store no more."""
+    codes: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {}
+    for stage in plan.stages.values():
+        if stage.kind == "codes" and (paths[stage.id] / CODES).is_file():
+            about = json.loads((paths[stage.id] / CODES).read_text())
+            codes[about["model"], about["dictionary"]] = stage.key, about
+    found = []
+    for stage in plan.stages.values():
+        if stage.kind != "saes":
+            continue
+        for values in json.loads((paths[stage.id] / "results.json").read_text())["dictionaries"]:
+            one = Dictionary.model_validate(values)
+            key, about = codes.get((one.model, f"{one.reads[-1]}/{one.name}"), (None, {}))
+            update: dict[str, Any] = {"artefacts": (stage.key, *([key] if key else ()))}
+            if about:
+                update |= {"explained": about["explained"]}
+                if one.l0 is None:
+                    update |= {"l0": about["l0"], "dead": about["dead"]}
+            found.append(one.model_copy(update=update))
+    return found
+
+
 # -------------------------------------------------------------------------------------------------------- loading
 
 
 def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
     """Load a dictionary, hold it against the model, and keep a copy in SAELens's format."""
     known = planner.sites(model)
-    site = spec.site or spec.named_site()
-    if site is None:
-        raise ConfigError(f"saes {spec.name!r}: state the `site` that it is of; its files cannot be asked beforehand.")
-    if site not in known:
-        raise ConfigError(f"saes {spec.name!r} is of {site!r}, which {model.name} lacks; {did_you_mean(site, known)}.")
-
-    captured = planner.capture(model, [site])
+    names, writes = spec.places()
+    if not names:
+        raise ConfigError(
+            f"saes {spec.name!r}: state the `site` that it is of; what can be read of {spec.path} before it is loaded "
+            "names none."
+        )
+    for site in (*names, *([writes] if writes else [])):
+        if site not in known:
+            raise ConfigError(
+                f"saes {spec.name!r} is of {site!r}, which {model.name} lacks; {did_you_mean(site, known)}."
+            )
+    reads, own = [known[name] for name in names], f"{names[-1]}/{spec.name}"
+    captured = planner.capture(model, [*names, *([writes] if writes else [])])
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
         from bridge.activations import Activations
@@ -272,16 +368,17 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
             id=spec.id,
             revision=spec.revision,
             model=model.load(),
-            site=site,
+            site=names[-1],
             activations=Activations(needed[captured]),
             min_explained=spec.least_explained,
         )
-        save(sae, folder / site / spec.name)
-        write_atomically(folder / site / spec.name / QUALITY, json.dumps({"held_out": None, "warnings": []}))
+        save(sae, folder / own)
+        write_atomically(folder / own / QUALITY, json.dumps({"held_out": None, "warnings": []}))
         _write_results(folder, spec, model)
 
     def inputs() -> Mapping[str, Any]:
-        return {"dictionary": spec.fingerprint(), "name": spec.name, "model": model.fingerprint(), "site": site}
+        named = {"name": spec.name, "name of model": model.name, "reads": names, "writes": writes}
+        return {"dictionary": spec.fingerprint(), **named}
 
     stage = planner.add(
         f"sae {spec.name} {model.name}",
@@ -292,104 +389,5 @@ def _add_loading(planner: Planner, spec: LoadSAE, model: ModelSpec) -> str:
         libraries=("torch",),
         code=("saes.hub", __name__),
     )
-    _offer(planner, model, known[site], [site], spec.name, stage)
+    _offer(planner, model, reads, writes, spec.name, stage)
     return stage
-
-
-# ---------------------------------------------------------------------------------------------------------- codes
-
-
-def codes_stage(planner: Planner, model: ModelSpec, name: str) -> str:
-    """The stage that encodes the config's stimuli by one dictionary, SITE/NAME."""
-    made, sites = planner.dictionaries[model.name, name]
-    captured = planner.capture(model, sites)
-    spec = next(one for one in planner.config.saes if name.split("/")[1] in one.names())
-    least = spec.least_explained
-
-    def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-        from bridge.activations import Activations
-        from saes.checkpoints import read_folder
-
-        sae = read_folder(needed[made] / name)
-        explained = _write_codes(folder, sae, Activations(needed[captured]), sites, progress)
-        if explained < least:
-            raise InputError(
-                f"The dictionary {name} explains {explained:.0%} of the variance of {model.name}'s activations to "
-                f"these stimuli, less than the {least:.0%} of least_explained: it is of another model, site or "
-                "normalisation, or was trained too little; mend that, or lower least_explained to go on."
-            )
-
-    return planner.add(
-        f"codes {model.name} {name}",
-        "codes",
-        {"dictionary": name, "sites": list(sites), "least_explained": least},
-        build,
-        needs=(made, captured),
-        libraries=("torch", "scipy"),
-        code=("saes.sae", "saes.checkpoints", "saes.reconstruction", __name__),
-        shared=True,
-    )
-
-
-def _write_codes(
-    folder: Path, sae: SparseAutoencoder, captured: Activations, sites: Sequence[str], progress: Progress
-) -> float:
-    """codes.npz (CSR over all tokens, stimulus by stimulus) and codes.json; the share of variance explained."""
-    import torch
-    from scipy.sparse import vstack
-
-    from saes.reconstruction import ReconstructionError
-
-    parts, error, done = [], ReconstructionError(), 0
-    tokens = captured.shape(sites[0])[1]
-    for blocks in zip(*(captured.rows(site, 64) for site in sites), strict=True):
-        values = [torch.from_numpy(np.ascontiguousarray(value)).flatten(0, 1) for _, value in blocks]
-        x = torch.cat(values, 1)
-        codes = sae.encode_sparse(x)
-        parts.append(codes.scipy())
-        if not sae.config.transcodes:
-            error.add(x, sae.decode_sparse(codes, x))
-        done += len(blocks[0][0])
-        progress(done / len(captured))
-    matrix: csr_matrix = vstack(parts, format="csr")
-    np.savez(folder / "codes.npz", data=matrix.data, indices=matrix.indices, indptr=matrix.indptr)
-    explained = 1.0 if sae.config.transcodes else 1 - error.fvu
-    about = {"ids": list(captured.ids), "tokens": tokens, "latents": sae.d_sae, "explained": explained}
-    write_atomically(folder / "codes.json", json.dumps(about))
-    return explained
-
-
-def read_codes(folder: Path, name: str, ids: Sequence[str], pool: str) -> Any:
-    """The codes of the stimuli `ids`: [n, tokens x latents] (pool `none`), or their mean or max over tokens
-    [n, latents], scipy CSR. Raises InputError for unknown ids."""
-    from scipy.sparse import csr_array, csr_matrix
-
-    about = json.loads((folder / "codes.json").read_text())
-    tokens, latents = about["tokens"], about["latents"]
-    row_of = {stimulus: row for row, stimulus in enumerate(about["ids"])}
-    missing = [stimulus for stimulus in ids if stimulus not in row_of]
-    if missing:
-        raise InputError(
-            f"{len(missing)} of {len(ids)} stimulus ids have no codes of {name} (the first: {missing[0]!r}); give both "
-            "sides the same ids."
-        )
-    with np.load(folder / "codes.npz", allow_pickle=False) as arrays:
-        shape = (len(about["ids"]) * tokens, latents)
-        matrix = csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
-    rows = (np.array([row_of[stimulus] for stimulus in ids])[:, None] * tokens + np.arange(tokens)).reshape(-1)
-    matrix = matrix[rows]
-    if pool == "none":
-        # Token t's latents become the features t * latents .. : rows of one stimulus are laid side by side.
-        place = np.repeat(np.tile(np.arange(tokens), len(ids)), np.diff(matrix.indptr))
-        indices = matrix.indices.astype(np.int64) + place * latents
-        return csr_array((matrix.data, indices, matrix.indptr[::tokens].copy()), shape=(len(ids), tokens * latents))
-    summed = csr_matrix(
-        (np.ones(len(rows), matrix.dtype), np.arange(len(rows)), np.arange(0, len(rows) + 1, tokens)),
-        shape=(len(ids), len(rows)),
-    )
-    if pool == "mean":
-        return csr_array(summed @ matrix / np.float32(tokens))
-    stacked = [matrix[at * tokens : (at + 1) * tokens].max(axis=0) for at in range(len(ids))]
-    from scipy.sparse import vstack
-
-    return csr_array(vstack(stacked, format="csr"))

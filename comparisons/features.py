@@ -1,6 +1,6 @@
 """Where comparisons get a model's features: which there are, and what each gives for the stimuli of a run.
 
-Besides its sites a model has the codes of dictionaries at sites, named SITE/NAME (`comparisons.dictionaries`).
+Besides its sites a model has the codes of dictionaries at sites, named SITE/NAME (`comparisons.codes`).
 
 A comparison asks `site_features` for the sites that its globs name, adds `needs` to its own stage, and reads rows
 with `Features.read`, by stimulus id. It never opens an artefact of features itself. So whatever else can stand for a
@@ -11,6 +11,7 @@ sparse matrix (RDMs, kernels and reweighted RSA take either).
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ class Features:
         a damaged artefact.
         """
         if "/" in name:
-            from comparisons.dictionaries import read_codes
+            from comparisons.codes import read_codes
 
             return read_codes(needed[self.stages[name]], name, ids, pool)
         from bridge.activations import Activations
@@ -76,7 +77,7 @@ def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Fe
     plain = [pattern for pattern in patterns if "/" not in pattern]
     sites = planner.chosen(model, plain) if plain else {}
     stages = dict.fromkeys(sites, planner.capture(model, list(sites))) if sites else {}
-    of_codes = [pattern for pattern in patterns if "/" in pattern]
+    of_codes = [re.sub("^stem/", "blocks.0.hook_resid_pre/", pattern) for pattern in patterns if "/" in pattern]
     everywhere = list(dict.fromkeys(name for found in planner.features.values() for name in found))
     for pattern in of_codes:
         if not fnmatch.filter(everywhere, pattern):
@@ -87,7 +88,7 @@ def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Fe
             )
     for name, site in planner.features.get(model.name, {}).items():
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in of_codes):
-            from comparisons.dictionaries import codes_stage
+            from comparisons.codes import codes_stage
 
             sites[name], stages[name] = site, codes_stage(planner, model, name)
     return Features(sites, stages)

@@ -95,8 +95,9 @@ class Planner:
         self._captured: dict[str, set[str]] = {}
         self.features: dict[str, dict[str, Site]] = {}
         """Per model: what comparisons can name besides sites (codes of dictionaries, by SITE/NAME)."""
-        self.dictionaries: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {}
-        """By model and SITE/NAME: the stage that makes a dictionary, and the sites that it reads."""
+        self.dictionaries: dict[tuple[str, str], tuple[str, tuple[str, ...], str | None]] = {}
+        """By model and SITE/NAME: the stage that makes a dictionary, the sites that it reads, and the one that it
+        writes where that is another."""
         self._sites: dict[str, dict[str, Site]] = {}
         self._stimuli: StimulusSet | None = None
         self.prefix = ""

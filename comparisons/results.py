@@ -55,6 +55,39 @@ class Result(_Record):
     """Keys of the artefacts it was computed from."""
 
 
+class Dictionary(_Record):
+    """A sparse dictionary that a run trained or loaded, and how well it stands for the stream that it is of."""
+
+    name: str
+    """Name in the config, with `.N` behind it for further seeds."""
+    model: str
+    reads: tuple[str, ...]
+    """The site that it is of; several for a crosscoder, whose codes are named after the last."""
+    writes: str | None = None
+    """The site that a transcoder predicts."""
+    architecture: str
+    """How it was trained (`topk`, `batchtopk`, ...), or what it is where that is not known."""
+    source: str | None = None
+    """Where it was loaded from, with the commit; None if the run trained it."""
+    latents: int
+    k: int | None = None
+    """Active latents a token that it was made for; None where that is not part of its kind."""
+    l0: float | None = None
+    """Mean number of active latents a token: on held-out stimuli, or, if it was loaded, on those compared."""
+    unexplained: float | None = None
+    """Fraction of variance unexplained on stimuli held out of its training; None where there were none."""
+    dead: float | None = None
+    """Share of latents that are active at no token of these stimuli."""
+    explained: float | None = None
+    """Share of variance explained of the stimuli compared; None where its codes were not compared."""
+    seed_stability: float | None = None
+    """Mean cosine of its decoder directions with those of the first seed, assigned one to one."""
+    warnings: tuple[str, ...] = ()
+    """What its training warned of."""
+    artefacts: tuple[str, ...] = ()
+    """Keys of the artefacts that hold it and its codes."""
+
+
 class Verdict(_Record):
     """An answer to one prediction for one network or one data set."""
 
@@ -79,6 +112,8 @@ class RunResults(_Record):
     """Versions, platform, content hashes, data sets with licence and citation, and the command that repeats it."""
     results: tuple[Result, ...]
     verdicts: tuple[Verdict, ...] = ()
+    dictionaries: tuple[Dictionary, ...] = ()
+    """Sparse dictionaries of the models' streams."""
     dropped: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds a stage took when it was computed (not when it was reused)."""

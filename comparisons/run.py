@@ -26,7 +26,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
-from comparisons.results import Result, RunResults, Verdict
+from comparisons.results import Dictionary, Result, RunResults, Verdict
 
 REPORTED = (
     "ventral-bridge",
@@ -118,6 +118,7 @@ def run(
         provenance=_provenance(config, plan, command),
         results=tuple(results),
         verdicts=tuple(verdicts),
+        dictionaries=_dictionaries(config, plan, paths),
         dropped=tuple(dict.fromkeys(dropped)),
         seconds=seconds,
     )
@@ -205,6 +206,14 @@ def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[
         verdicts += [Verdict.model_validate(values) for values in content.get("verdicts", [])]
         dropped += content.get("dropped", [])
     return results, verdicts, dropped
+
+
+def _dictionaries(config: Config, plan: Plan, paths: Mapping[str, Path]) -> tuple[Dictionary, ...]:
+    if not config.saes:
+        return ()
+    from comparisons.dictionaries import recorded
+
+    return tuple(recorded(plan, paths))
 
 
 def _check_writable(out: Path) -> None:

@@ -44,13 +44,33 @@ class LoadSAE(SAESpec):
             return {**content, "path": {path.name: file_sha256(path) for path in files}}
         return {**content, "revision": commit_of(self.path, self.revision) if "/" in self.path else self.revision}
 
-    def named_site(self) -> str | None:
-        """The site that a folder's cfg.json names; None where there is no such file. Imports no torch."""
-        import json
-        from pathlib import Path
+    def places(self) -> tuple[list[str], str | None]:
+        """The sites that it reads and the one that it writes where that is another: the stated site, else what the
+        cfg.json of a folder or a hub repository names; ([], None) where nothing does. Imports no torch.
 
+        Raises UnreachableError without a network.
+        """
+        from saes.identity import plain_site
+
+        cfg = self._cfg()
+        about = stated if isinstance(stated := cfg.get("metadata"), dict) else {}
+        named = self.site or about.get("hook_name") or cfg.get("hook_name")
+        reads = about.get("sites") or ([named] if named else [])
+        writes = about.get("hook_name_out")
+        return [plain_site(str(name)) for name in reads], plain_site(str(writes)) if writes else None
+
+    def _cfg(self) -> dict[str, Any]:
+        """What a SAELens dictionary says of itself; {} for other formats and releases of the registry."""
+        import json
+
+        from bridge.hub import commit_of, fetched_file, is_local
+
+        if not is_local(self.path) and "/" not in self.path:
+            return {}
+        commit = None if is_local(self.path) else commit_of(self.path, self.revision)
+        path = fetched_file(self.path, commit, f"{self.id}/cfg.json" if self.id else "cfg.json")
         try:
-            config = json.loads((Path(self.path).expanduser() / (self.id or "") / "cfg.json").read_text())
-            return config["metadata"]["hook_name"] or None
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+            found = json.loads(path.read_bytes()) if path else {}
+        except (OSError, ValueError):
+            return {}  # damaged: loading says so
+        return found if isinstance(found, dict) else {}
