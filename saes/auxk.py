@@ -20,9 +20,9 @@ def aux_loss(
 ) -> torch.Tensor:
     """|e - e_hat|^2 / |e - mean e|^2, e_hat from the k_aux dead latents with the largest pre-activations a token.
 
-    The error [n, d_out] is y - y_hat and holds no bias, so none is added to e_hat. It is a constant here: the loss
-    moves dead latents only, their encoders included. x [n, d_in] is what the encoder read; dead int64 [some]. 0 where
-    the ratio is undefined (no error at all).
+    The error [n, d_out] is y - y_hat and holds no bias, so none is added to e_hat. It is a constant here: of the
+    latents the loss moves dead ones only, their encoders included. x [n, d_in] is what the encoder read; dead int64
+    [some]. 0 where the ratio is undefined (no error at all).
     """
     error = error.detach()
     k = min(k_aux, len(dead))

@@ -56,8 +56,10 @@ def folded(tensors: dict[str, torch.Tensor], reads: Scaling, writes: Scaling, *,
 
     Where one scale serves all dimensions, decoder directions keep their norms and latents get the stream's units;
     else (crosscoders) latents keep theirs. Exact: top-k, ReLU and thresholds commute with one positive factor.
+    Computed in float64: a mean that is large beside the deviations is rounded once.
     """
-    out = {name: value.detach().clone() for name, value in tensors.items()}
+    out = {name: value.detach().double() for name, value in tensors.items()}
+    reads, writes = (Scaling(part.mean.double(), part.scale.double()) for part in (reads, writes))
     one = bool((writes.scale == writes.scale[0]).all())
     unit = writes.scale[0] if one else torch.ones((), dtype=writes.scale.dtype)
     out["W_enc"] = out["W_enc"] / reads.scale[:, None] * unit
@@ -71,4 +73,4 @@ def folded(tensors: dict[str, torch.Tensor], reads: Scaling, writes: Scaling, *,
     if "W_skip" in out:
         out["W_skip"] = out["W_skip"] * writes.scale[:, None] / reads.scale
         out["b_dec"] = out["b_dec"] - out["W_skip"] @ reads.mean
-    return out
+    return {name: value.to(tensors[name].dtype, copy=True) for name, value in out.items()}

@@ -27,6 +27,10 @@ class _Jump(torch.autograd.Function):
 
 
 def jump(pre: torch.Tensor, threshold: torch.Tensor, bandwidth: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents pre [pre > threshold] and gates [pre > threshold], [n, s], for pre [n, s] and threshold [s]."""
+    """Latents pre [pre > threshold] and gates [pre > threshold], [n, s], for pre [n, s] and threshold [s] > 0.
+
+    `pre` has been through no ReLU: it would heap the silent latents up at 0, within the kernel of thresholds below half
+    a bandwidth, all of whose gradients would count.
+    """
     latents, gates = _Jump.apply(pre, threshold, bandwidth)
     return latents, gates

@@ -1,8 +1,8 @@
 """Where tokens to train on come from: captured shards, a network as it runs, or arrays in memory.
 
-A source hands out shuffled batches by site; row i of every site is the same token of the same stimulus. The order
-depends on (seed, epoch) alone, and any batch of it can be started from: a training that was killed goes on with the
-tokens that it would have seen.
+A source hands out shuffled batches by site; row i of every site is of the same stimulus, and of the same token where
+the sites have one grid (`places`). The order depends on (seed, epoch) alone, and any batch of it can be started from:
+a training that was killed goes on with the tokens that it would have seen.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ class TokenSource(Protocol):
     @property
     def tokens(self) -> int:
         """Tokens in an epoch."""
+        ...
+
+    @property
+    def places(self) -> Mapping[str, int]:
+        """By site, out of how many patches of a stimulus the tokens were drawn, 0 where none were. Row i lies at one
+        place of the stimulus in all sites with the same number."""
         ...
 
     def batches(self, batch: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[dict[str, torch.Tensor]]:
@@ -68,7 +74,8 @@ class ShardTokens:
     ):
         """Raises ConfigError for sites that were not captured or have different numbers of tokens a stimulus,
         InputError where there is no token."""
-        self.activations, self.sites, self.ids, self.reservoir = activations, list(sites), ids, reservoir
+        self.activations, self.sites, self.reservoir = activations, list(sites), reservoir
+        self.ids = None if ids is None else list(dict.fromkeys(ids))
         stored = {site: activations.shape(site)[1] for site in sites}
         if len(set(stored.values())) != 1:
             raise ConfigError(
@@ -92,6 +99,13 @@ class ShardTokens:
         if self.activations.lengths is not None:
             return int(self.activations.lengths[rows].sum())
         return len(rows) * self.activations.shape(self.sites[0])[1]
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Patches of a stimulus by site where some were drawn, else 0."""
+        sites = {site: self.activations.sites[site] for site in self.sites}
+        drawn = isinstance(self.activations.manifest["tokens"], int)
+        return {name: site.tokens - site.prefix if drawn else 0 for name, site in sites.items()}
 
     def batches(self, batch: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """An epoch's batches from number `start` on."""
@@ -134,6 +148,11 @@ class ArrayTokens:
         """Tokens in an epoch."""
         return len(next(iter(self.arrays.values())))
 
+    @property
+    def places(self) -> dict[str, int]:
+        """0 by site: rows are aligned."""
+        return dict.fromkeys(self.arrays, 0)
+
     def batches(self, batch: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """An epoch's batches from number `start` on."""
         order = torch.from_numpy(np.random.default_rng([seed, epoch]).permutation(self.tokens))
@@ -167,7 +186,7 @@ class HookTokens:
 
         self.backbone, self.stimuli = backbone, stimuli
         self.sites = match_sites(list(sites), list(backbone.sites))
-        self.ids = list(stimuli.ids if ids is None else ids)
+        self.ids = list(dict.fromkeys(stimuli.ids if ids is None else ids))
         self.images, self.workers, self.device = images, workers, device
         if backbone.reads_texts:
             raise ConfigError(f"{backbone.name} reads texts; capture them first and train from the shards.")
@@ -190,6 +209,12 @@ class HookTokens:
     def tokens(self) -> int:
         """Tokens in an epoch."""
         return len(self.ids) * self.patches
+
+    @property
+    def places(self) -> dict[str, int]:
+        """Patches of a stimulus by site."""
+        sites = {site: self.backbone.sites[site] for site in self.sites}
+        return {name: site.tokens - site.prefix for name, site in sites.items()}
 
     def batches(self, batch: int, seed: int, epoch: int = 0, start: int = 0) -> Iterator[dict[str, torch.Tensor]]:
         """An epoch's batches from number `start` on; the network is not asked for stimuli before them."""

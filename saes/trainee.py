@@ -54,11 +54,11 @@ class Trainee:
             raise ConfigError("A dictionary has a linear skip only where it transcodes; leave out `skip`.")
         if skip:
             self.kind = "jumprelu_skip_transcoder" if self.kind.startswith("jumprelu") else "skip_transcoder"
-        scaled = training.scale == "variance"
-        self.reads = Scaling.fitted(sample_x, parts, name) if scaled else Scaling.none(sample_x.shape[1])
-        self.writes = self.reads
-        if sample_y is not None:
-            self.writes = Scaling.fitted(sample_y, None, name) if scaled else Scaling.none(sample_y.shape[1])
+        # Also where it is not used, it refuses what cannot be learnt.
+        self.reads = Scaling.fitted(sample_x, parts, name)
+        self.writes = self.reads if sample_y is None else Scaling.fitted(sample_y, None, name)
+        if training.scale == "none":
+            self.reads, self.writes = (Scaling.none(len(part.mean)) for part in (self.reads, self.writes))
         x = self.reads.apply(sample_x)
         y = x if sample_y is None else self.writes.apply(sample_y)
         self.variance = float((y - y.mean(0)).double().square().sum() / len(y))
@@ -125,7 +125,8 @@ class Trainee:
         for key, adam in self.optimisers.items():
             for name, value in adam.state.get(self.tensors[key], {}).items():
                 state[f"adam.{key}.{name}"] = value
-        scales = {"reads": self.reads, "writes": self.writes}
+        # No tensor stands there twice: safetensors refuses what shares memory, and copies would take as much again.
+        scales = {"reads": self.reads} | ({"writes": self.writes} if self.transcodes else {})
         state |= {
             f"{name}.{part}": getattr(scale, part) for name, scale in scales.items() for part in ("mean", "scale")
         }
@@ -143,8 +144,10 @@ class Trainee:
                 }
                 if moments:
                     self.optimisers[key].state[tensor] = moments
-        self.reads = Scaling(state["reads.mean"].to(self.device), state["reads.scale"].to(self.device))
-        self.writes = Scaling(state["writes.mean"].to(self.device), state["writes.scale"].to(self.device))
+        self.reads, self.writes = (
+            Scaling(state[f"{name}.mean"].to(self.device), state[f"{name}.scale"].to(self.device))
+            for name in ("reads", "writes" if self.transcodes else "reads")
+        )
         self.silent = state["silent"].to(self.device, copy=True)
         self.step_number = int(state["step"])
 

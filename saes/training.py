@@ -106,29 +106,31 @@ def train(
     `metadata` is handed to every dictionary. Memory: of each dictionary twice the tensors for Adam, one gradient and
     one block of pre-activations, and a batch.
 
-    Raises ConfigError for jobs that do not fit the source or diverge, InputError for tokens that are not finite (the
-    step is not made, and a checkpoint of the steps before is written first), StorageError where a checkpoint cannot be
-    written (the one before stays).
+    Raises ConfigError for jobs that do not fit the source or diverge, InputError for tokens that are not finite (no
+    dictionary makes the step, and a checkpoint of the steps before is written first), StorageError where a checkpoint
+    cannot be written (the one before stays).
     """
     _check(jobs, source)
     training = jobs[0].training
     steps = training.steps(source.tokens)
     trainees = _started(jobs, source, steps, device)
-    run = _Run(jobs, steps, folder)
+    run = _Run(jobs, source, steps, folder)
     run.restore(trainees)
     began, done_before = time.perf_counter(), run.step
     every, saved_at = max(1, steps // REPORTS), time.perf_counter()
-    watch = {job.name: Watch(job.name) for job in jobs}
+    watch = run.watches()
     sums = {job.name: _Sums() for job in jobs}
     alone = len(jobs) == 1  # others would need the batch, too
     for batch in _batches(source, training, steps, run.step):
+        if broken := _not_finite(batch, run.step):
+            run.save(trainees)
+            raise broken
         for job in jobs:
             x, y = _data(job, batch)
             trainee = trainees[job.name]
             outcome = trainee.step(x, y, in_place=alone)
             if not torch.isfinite(outcome.loss):
-                run.save(trainees)
-                raise _not_finite(job, trainee, x, y)
+                raise _diverged(trainee)
             sums[job.name].add(outcome, len(x), trainee.variance)
         run.step += 1
         if run.step % every == 0 or run.step == steps:
@@ -143,7 +145,6 @@ def train(
         if folder is not None and time.perf_counter() - saved_at > checkpoint_seconds and run.step < steps:
             run.save(trainees)
             saved_at = time.perf_counter()
-    run.seconds += time.perf_counter() - began
     for job in jobs:
         if isinstance(job.training.architecture, BatchTopK):
             trainees[job.name].threshold = calibrated_threshold(job, trainees[job.name], source)
@@ -177,6 +178,14 @@ def _check(jobs: Sequence[Job], source: TokenSource) -> None:
                 )
         if job.writes is not None and len(job.reads) > 1:
             raise ConfigError(f"{job.name} reads several sites and writes another; a transcoder reads one.")
+        if job.writes in job.reads:
+            raise ConfigError(f"{job.name} reads and writes {job.writes}; leave out `writes` to train an autoencoder.")
+        if len({source.places[site] for site in job.sites}) > 1:
+            raise ConfigError(
+                f"The tokens of {', '.join(job.sites)} lie at different places of a stimulus (of "
+                f"{', '.join(str(source.places[site]) for site in job.sites)} patches), so none predicts another; "
+                "take sites with one grid, or capture their means (capture.tokens: mean)."
+            )
         first, this = jobs[0].training, job.training
         for shared in ("batch", "epochs", "tokens", "sample"):
             if getattr(first, shared) != getattr(this, shared):
@@ -241,17 +250,23 @@ def _started(jobs: Sequence[Job], source: TokenSource, steps: int, device: str) 
     return trainees
 
 
-def _not_finite(job: Job, trainee: Trainee, x: torch.Tensor, y: torch.Tensor | None) -> Exception:
-    for site, value in ((", ".join(job.reads), x), (job.writes, y)):
-        if value is not None and not torch.isfinite(value).all():
-            bad = int((~torch.isfinite(value)).any(1).sum())
-            return InputError(
-                f"{bad} of {len(value)} tokens of {site} hold NaN or infinite values (step {trainee.step_number}); "
-                "mend or leave out the stimuli that they come from. The training so far is kept."
-            )
+def _not_finite(batch: Mapping[str, torch.Tensor], step: int) -> InputError | None:
+    """What to say of a batch that holds NaN or infinite values; None if it holds none."""
+    for site, tokens in batch.items():
+        if not torch.isfinite(tokens.sum()):  # one pass and no copy; a sum may also overflow
+            bad = int((~torch.isfinite(tokens)).any(1).sum())
+            if bad:
+                return InputError(
+                    f"{bad} of {len(tokens)} tokens of {site} hold NaN or infinite values (step {step}); mend or "
+                    "leave out the stimuli that they come from. The training so far is kept."
+                )
+    return None
+
+
+def _diverged(trainee: Trainee) -> ConfigError:
     return ConfigError(
-        f"The loss of {job.name} is not finite at step {trainee.step_number} though its tokens are; lower the "
-        f"learning rate (lr is {trainee.training.learning_rate(trainee.latents):.2g}). The training so far is kept."
+        f"The loss of {trainee.name} is not finite at step {trainee.step_number} though its tokens are; lower the "
+        f"learning rate (lr is {trainee.training.learning_rate(trainee.latents):.2g})."
     )
 
 
@@ -358,13 +373,32 @@ class Watch:
 class _Run:
     """The step, histories and warnings of a run, and its checkpoint."""
 
-    def __init__(self, jobs: Sequence[Job], steps: int, folder: Path | None):
+    def __init__(self, jobs: Sequence[Job], source: TokenSource, steps: int, folder: Path | None):
         self.jobs, self.steps, self.path = jobs, steps, None if folder is None else folder / CHECKPOINT
-        self.step, self.seconds = 0, 0.0
+        self.step, self.began = 0, time.perf_counter()
+        if folder is not None:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(folder, error) from error
         self.history: dict[str, list[Point]] = {job.name: [] for job in jobs}
         self.warnings: dict[str, list[str]] = {job.name: [] for job in jobs}
         plan = [[job.name, job.reads, job.writes, job.skip, job.training.content()] for job in jobs]
-        self.plan = hashlib.sha256(json.dumps([plan, steps], sort_keys=True).encode()).hexdigest()
+        data = [source.tokens, dict(source.widths)]
+        self.plan = hashlib.sha256(json.dumps([plan, data, steps], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, before interruptions too."""
+        return time.perf_counter() - self.began
+
+    def watches(self) -> dict[str, Watch]:
+        """Watches that have seen what happened so far: what was said before an interruption is not said again."""
+        watch = {job.name: Watch(job.name) for job in self.jobs}
+        for name, points in self.history.items():
+            for point in points:
+                watch[name].look(point, point.step / self.steps)
+        return watch
 
     def note(self, points: Mapping[str, Point], warnings: Mapping[str, Sequence[str]]) -> None:
         for name, point in points.items():
@@ -392,7 +426,6 @@ class _Run:
         }
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             save_file(state, temporary, metadata=about)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -419,7 +452,7 @@ class _Run:
         for number, job in enumerate(self.jobs):
             mine = {key.removeprefix(f"{number}."): v for key, v in state.items() if key.startswith(f"{number}.")}
             trainees[job.name].restore(mine)
-        self.step, self.seconds = int(about["step"]), float(about["seconds"])
+        self.step, self.began = int(about["step"]), time.perf_counter() - float(about["seconds"])
         self.warnings = json.loads(about["warnings"])
         self.history = {
             name: [Point(**point) for point in points] for name, points in json.loads(about["history"]).items()

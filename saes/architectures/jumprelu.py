@@ -40,7 +40,7 @@ class JumpReLU(ChoosesK):
 
         read = reading(tensors, batch)
         pre = with_gradient(read) @ tensors["encoder"].t() + tensors["b_enc"]
-        latents, gate = jump(pre.relu(), tensors["log_threshold"].exp(), self.bandwidth)
+        latents, gate = jump(pre, tensors["log_threshold"].exp(), self.bandwidth)
         error = read.target - latents @ tensors["decoder"]
         l0 = gate.sum() / len(error)
         share = share_of_variance(error)
