@@ -25,7 +25,7 @@ class Training(Spec):
     tokens: Annotated[int, Field(ge=1)] | None = None
     """Tokens to train on in all, instead of `epochs`."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Adam's learning rate; where left out 2e-4 / sqrt(latents / 2^14) (Gao et al. 2024, A.3), 1e-3 at most."""
+    """Adam's learning rate; where left out 2e-4 / sqrt(latents / 2^14) (Gao et al. 2024, A.3), 3e-3 at most."""
     warm_up: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Share of the steps over which the learning rate rises to its full size."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.2
@@ -46,7 +46,7 @@ class Training(Spec):
 
     def learning_rate(self, latents: int) -> float:
         """The learning rate at its height."""
-        return self.lr or min(1e-3, 2e-4 / (latents / 2**14) ** 0.5)
+        return self.lr or min(3e-3, 2e-4 / (latents / 2**14) ** 0.5)
 
     def steps(self, tokens_an_epoch: int) -> int:
         """Number of steps, for so many tokens in an epoch; the last, shorter batch of an epoch is a step."""

@@ -434,7 +434,7 @@ def test_learning_rates() -> None:
     default = Training()
     assert default.learning_rate(2**14) == pytest.approx(2e-4)
     assert default.learning_rate(2**16) == pytest.approx(1e-4)
-    assert default.learning_rate(128) == 1e-3  # 2.3e-3 by the rule
+    assert default.learning_rate(32) == 3e-3  # 4.5e-3 by the rule
     assert settings(lr=0.5).learning_rate(128) == 0.5
     rates = [settings(warm_up=0.1, decay=0.2).rate_at(step, 100) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * (n + 1) for n in range(10)])
