@@ -36,6 +36,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def percent(value: float | None) -> str:
+    """A share in percent; a dash for None or what is not finite. What is not 0 or 1 is never shown as 0% or 100%."""
+    if value is None or not math.isfinite(value):
+        return "—"
+    if 0 < value < 0.01:
+        return "< 1%"
+    return "> 99%" if 0.99 < value < 1 else f"{value:.0%}".replace("-", MINUS)
+
+
 def span(bounds: tuple[float, float] | None, digits: int = 3) -> str:
     """An interval for a reader, `0.10 to 0.20`; an em dash where there is none."""
     if bounds is None or not all(map(math.isfinite, bounds)):
