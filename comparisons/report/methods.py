@@ -288,7 +288,7 @@ def dictionary_paragraphs(results: RunResults) -> list[Paragraph]:
         )
         works = dict.fromkeys(["gao2024", *(key for _, keys in told for key in keys)])
         steps.append(Paragraph("Sparse dictionaries", text, tuple(works)))
-    if loaded := [entry["name"] for entry in entries if entry.get("kind") == "load"]:
+    if loaded := [f"`{entry['name']}`" for entry in entries if entry.get("kind") == "load"]:
         text = (
             f"{', '.join(loaded)}: trained elsewhere and loaded. What was loaded is pinned by commit or sha256, its "
             "model and site were held against the network at hand, and the variance that it explains was measured."
@@ -305,14 +305,13 @@ def dictionary_paragraphs(results: RunResults) -> list[Paragraph]:
 
 def _recipe(trainings: Sequence[Mapping[str, Any]]) -> str:
     """What all trainings share."""
-    parts = ["Decoder directions have norm 1"]
+    parts = ["decoder directions have norm 1"]
     if all(training.get("scale", "variance") == "variance" for training in trainings):
-        parts.insert(0, "Activations are centred and scaled by one number")
+        parts.insert(0, "activations are centred and scaled by one number")
     kinds = [training.get("architecture", {}) for training in trainings]
     if any(kind.get("kind", "topk") not in ("relu", "gated") and kind.get("aux_coefficient", 1) for kind in kinds):
         parts.append("dead latents learn from what the others leave over")
-    text = "; ".join(parts)
-    return f" {text}."
+    return f" In the training {'; '.join(parts)}."
 
 
 def _trained(entry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
@@ -325,7 +324,7 @@ def _trained(entry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
     shown = (entry.get("stimuli") or {}).get("name")
     stimuli = f"the stimuli {shown}" if shown else "the run's own stimuli (not on any recording)"
     long = f"{training['tokens']:,} tokens" if training.get("tokens") else f"{training.get('epochs', 8):g} epochs"
-    text = f"{entry['name']} {words}; it was trained for {long} on {drawn} of {stimuli}"
+    text = f"`{entry['name']}` {words}; it was trained for {long} on {drawn} of {stimuli}"
     if share := training.get("held_out"):
         text += f", of which {share:.0%}, chosen by id, were held out to measure its quality"
     if entry.get("joint"):

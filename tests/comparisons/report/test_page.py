@@ -253,11 +253,11 @@ def test_methods_say_how_dictionaries_were_made(run_of: RunOf) -> None:
     assert methods.dictionary_paragraphs(run) == []
     made = tuple(dictionary(name) for name in ("topk", "cross", "theirs"))
     trained, loaded = methods.dictionary_paragraphs(run.model_copy(update={"dictionaries": made}))
-    assert "topk keeps the k largest latents of each token; it was trained for 8 epochs on 32 patches" in trained.text
+    assert "`topk` keeps the k largest latents of each token; it was trained for 8 epochs on 32 patches" in trained.text
     assert "of which 5%, chosen by id, were held out" in trained.text
     assert "trained for 3 epochs on all patches of the run's own stimuli" in trained.text
     assert trained.cited == ("gao2024", "bussmann2024", "lindsey2024", "paulo2025")
-    assert loaded.text.startswith("theirs: ")
+    assert loaded.text.startswith("`theirs`: ")
     codes = tuple(r.model_copy(update={"dictionary": "topk"}) for r in run.results)
     shown = run.model_copy(update={"dictionaries": made, "results": codes})
     assert methods.dictionary_paragraphs(shown)[-1].title == "Codes"
