@@ -133,8 +133,11 @@ def paragraphs(results: RunResults) -> list[list[str]]:
                 said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
             else:
                 said.append([*_ranges(mine, tops, measure), *_counts(mine, tops)])
-        if more := len(trained) - len(named):
+        codes = {b.result.model for b in tops if b.result.dictionary}
+        if more := len([model for model in trained if model not in codes and model not in named]):
             remarks.append(f"The table of best sites has {more} more trained network{'s' if more > 1 else ''}.")
+        if codes - set(named):
+            remarks.append("The table of best sites has the codes of dictionaries, too.")
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
             remarks.append(
@@ -163,14 +166,15 @@ def _place(top: Best) -> tuple[str, str]:
     return top.result.recordings, top.result.region
 
 
-def _rivals(tops: Iterable[Best]) -> dict[str, dict[tuple[str, str], Best]]:
-    """For each role that a trained network is set beside: (recordings, region) -> the best of all its networks."""
+def _rivals(mine: Sequence[Best], tops: Iterable[Best]) -> dict[str, dict[tuple[str, str], Best]]:
+    """For each role that a trained network is set beside: (recordings, region) -> the best of all its networks. The
+    stream stands beside streams, and a dictionary's codes beside codes of that dictionary's name."""
     found: dict[str, dict[tuple[str, str], Best]] = {role: {} for role in RIVALS}
     for top in tops:
-        if top.result.role in found:
-            mine, place = found[top.result.role], _place(top)
-            if place not in mine or top.result.estimate > mine[place].result.estimate:
-                mine[place] = top
+        if top.result.role in found and top.result.dictionary == mine[0].result.dictionary:
+            best, place = found[top.result.role], _place(top)
+            if place not in best or top.result.estimate > best[place].result.estimate:
+                best[place] = top
     return {role: places for role, places in found.items() if places}
 
 
@@ -192,7 +196,7 @@ def _ranges(mine: Sequence[Best], tops: Sequence[Best], measure: str) -> list[st
         reach = listed([f"{_extremes(group)} for {_recordings(group)}" for group in groups.values()])
     said = [f"By {select.measure_label(measure)}, {mine[0].result.model} at its best site reaches {reach}."]
     others = []
-    for role, found in _rivals(tops).items():
+    for role, found in _rivals(mine, tops).items():
         spans = []
         for name, group in groups.items():
             known = [found[place].result.estimate for b in group if (place := _place(b)) in found]
@@ -219,7 +223,7 @@ def _extremes(group: Sequence[Best], where: Callable[[Best], str] = lambda b: b.
 def _counts(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
     """In how many panels one trained network is above the others, reaches the ceiling, is beaten by its writes."""
     name = mine[0].result.model
-    rivals = _rivals(tops)
+    rivals = _rivals(mine, tops)
     clauses = []
     for role, found in rivals.items():
         pairs = [(b, found[place]) for b in mine if (place := _place(b)) in found]
@@ -248,7 +252,7 @@ def _table(tops: Sequence[Best]) -> list[str]:
     model = _trained(tops)[0]
     mine = _of(model, tops)
     columns = {model: {_place(b): b for b in mine}}
-    columns |= {f"best {role}": found for role, found in _rivals(tops).items()}
+    columns |= {f"best {role}": found for role, found in _rivals(mine, tops).items()}
     regions = list(dict.fromkeys(b.result.region for b in mine))
     rows = [["", *regions]]
     for name, group in _grouped(mine).items():
@@ -310,7 +314,11 @@ def _untrained(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
     """How one trained network's best sites stand to the best sites of the untrained networks."""
     pairs: list[tuple[Best, Best]] = []
     for top in mine:
-        rivals = [b for b in tops if b.title == top.title and b.result.role == "untrained"]
+        rivals = [
+            b
+            for b in tops
+            if b.title == top.title and b.result.role == "untrained" and b.result.dictionary == top.result.dictionary
+        ]
         if rivals:
             pairs.append((top, max(rivals, key=lambda b: b.result.estimate)))
     if not pairs:
