@@ -116,6 +116,19 @@ class Paragraph:
     cited: tuple[str, ...] = ()
 
 
+PROBES = Paragraph(
+    "What features encode",
+    "Gratings are shown to the token in the middle of the image. A feature is tuned to orientation if permuting "
+    "orientations shows it, with a false discovery rate of .05 over the features of its site; curves are of the mean "
+    "response or of its first harmonic over phases, whichever is larger. Gabor simplicity is the R2, cross-validated "
+    "over images, of a feature's response from a bank of Gabors that fills its receptive field (rectified phases and "
+    "energy, ridge regression); features from .5 count as simple. The same from random convolutions is subtracted "
+    "where that is said. A variable is decoded by ridge regression from 50 principal components and tested on "
+    "conditions that were left out. Such numbers describe drawn stimuli, and have no interval: they are of all "
+    "features of a site.",
+)
+
+
 def paragraphs(results: RunResults) -> list[Paragraph]:
     """The method of a run, step by step."""
     found = results.results
@@ -145,6 +158,8 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             )
         )
     steps += encoding_paragraphs(found) + banded_paragraphs(found)
+    if any(result.comparison == "probe" for result in found):
+        steps.append(PROBES)
     if any(result.ceiling and result.comparison != "encoding" for result in found):
         steps.append(
             Paragraph(

@@ -55,7 +55,8 @@ def render(results: RunResults) -> str:
         "percent": summary.percent,
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    best = [row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)]
+    compared = summary.compared(results.results)
+    best = [row for shown in select.panels(compared).values() for row in summary.best_sites(shown)]
     steps = methods.paragraphs(results)
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
@@ -112,11 +113,12 @@ def pictures(results: RunResults) -> list[Picture]:
     """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
     styles = drawing.styles(results.results)
     found: list[Picture] = []
-    for (_, measure), shown in select.panels(results.results).items():
+    for (comparison, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
         for plate in figures.plates(shown, styles):
             if plate.draw is drawing.draw_by_depth:
-                heading, caption = f"Similarity by depth: {label}", _depth_caption(plate, styles)
+                heading = f"{'By depth' if comparison == 'probe' else 'Similarity by depth'}: {label}"
+                caption = _depth_caption(plate, styles)
             else:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
                 if len(drawing.prominent(styles)) < len(styles):
@@ -172,7 +174,7 @@ def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str
     without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
     if len(without) < len(shown):
         parts.append("Grey: noise ceiling.")
-    if without:
+    if without and summary.compared(results):
         parts.append(f"No noise ceiling for {summary.listed(without)}.")
     most = max((len(select.references(panel.results)) for panel in shown), default=0)
     if most:

@@ -105,7 +105,7 @@ def best_sites(shown: Sequence[Panel]) -> list[Best]:
 def sentences(results: RunResults) -> list[str]:
     """What came out, line by line for a terminal: sentences, after a small aligned table where panels are many."""
     said = paragraphs(results)
-    shown = next(iter(select.panels(results.results).values()), [])
+    shown = next(iter(select.panels(compared(results.results)).values()), [])
     tops = best_sites(shown)
     if len(shown) <= MANY or not _trained(tops):
         return [sentence for paragraph in said for sentence in paragraph]
@@ -119,8 +119,8 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     Up to MANY panels: a paragraph a trained network, with the numbers of each region. More: the pattern over regions
     of the first trained network.
     """
-    figures = select.panels(results.results)
-    said: list[list[str]] = []
+    figures = select.panels(compared(results.results))
+    said: list[list[str]] = probed(results.results)
     remarks: list[str] = []
     if figures:
         (_, measure), shown = next(iter(figures.items()))
@@ -147,6 +147,35 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     if not said:
         remarks.append("This run has no results for a trained network.")
     return [*said, [*remarks, _verdicts(results)]]
+
+
+def compared(results: Iterable[Result]) -> list[Result]:
+    """The results that say how much a network is like recordings: all but those of probes."""
+    return [result for result in results if result.comparison != "probe"]
+
+
+def probed(results: Iterable[Result]) -> list[list[str]]:
+    """A paragraph a network: its simple features and what stays readable, from the first site probed to the last."""
+    mine = [result for result in results if result.comparison == "probe"]
+    said = []
+    for model, role in select.models(mine):
+        lines = {}
+        for measure in dict.fromkeys(result.measure for result in mine):
+            along = select.along_stream([r for r in mine if r.measure == measure], model, role)
+            if len(along) > 1:
+                lines[measure] = along
+        clauses = [
+            f"{measure}: {' '.join(number(result.estimate, 2) for result in line)}"
+            for measure, line in lines.items()
+            if measure in TOLD
+        ]
+        if clauses:
+            said.append([f"{model} ({role}), from the stem to its end. {'; '.join(clauses)}."])
+    return said
+
+
+TOLD = ("share of simple features", "share tuned to orientation", "orientation decoded (R2)")
+"""Measures of probes that the summary tells; the table has all."""
 
 
 def _trained(tops: Iterable[Best]) -> list[str]:
