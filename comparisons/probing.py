@@ -69,7 +69,7 @@ def chosen_sites(planner: Planner, model: ModelSpec, patterns: list[str]) -> lis
             hint = did_you_mean(pattern, everywhere) if everywhere else "the config has no `saes`"
             raise ConfigError(f"sites: no codes match {pattern!r}; {hint}.")
         for name in fnmatch.filter(list(offered), pattern):
-            stage, reads = planner.dictionaries[model.name, name]
+            stage, reads, _ = planner.dictionaries[model.name, name]
             if len(reads) > 1:
                 raise ConfigError(f"sites: {name} reads {len(reads)} sites; probe dictionaries of one site.")
             found.append(Chosen(name, planner.chosen(model, list(reads))[reads[0]], stage))

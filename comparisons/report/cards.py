@@ -99,7 +99,7 @@ def _heading(figure: Figure, x: float, y: float, text: str) -> None:
 
 def _draw_stimuli(figure: Figure, card: Card) -> None:
     """Row of the strongest stimuli; below each, the same under the feature's heat map."""
-    _heading(figure, 0.03, 0.865, "Strongest stimuli, and where in them the feature responds")
+    _heading(figure, 0.03, 0.878, "Strongest stimuli, and where in them the feature responds")
     width, gap = 0.145, 0.0145
     for number, image in enumerate(card.stimuli[:TOP]):
         left = 0.03 + number * (width + gap)
@@ -136,7 +136,7 @@ def _draw_curves(figure: Figure, card: Card) -> None:
         ("Contrast", card.contrast, True),
     ]
     for number, (label, curve, logarithmic) in enumerate(panels):
-        axes = figure.add_axes((0.055 + 0.243 * number, 0.275, 0.185, 0.115))
+        axes = figure.add_axes((0.055 + 0.243 * number, 0.292, 0.185, 0.108))
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.set_xlabel(label, fontsize=8, labelpad=2)
@@ -152,18 +152,19 @@ def _draw_curves(figure: Figure, card: Card) -> None:
         axes.plot(levels, responses, "o", color=INK, markersize=3.2, zorder=2)
         if logarithmic:
             axes.set_xscale("log")
-            axes.set_xticks(levels, [f"{level:.2g}" for level in levels])
+            shown = levels if len(levels) <= 5 else levels[::-1][::2][::-1]
+            axes.set_xticks(shown, [f"{level:.2g}" for level in shown])
             axes.minorticks_off()
         elif label.startswith("Orient"):
             axes.set_xticks([0, 45, 90, 135, 180])
         else:
             axes.set_xticks([0, 90, 180, 270, 360])
         axes.locator_params(axis="y", nbins=4)
-    _heading(figure, 0.03, 0.4, "Tuning to gratings (response above a blank; line: fit)")
+    _heading(figure, 0.03, 0.408, "Tuning to gratings (response above a blank; line: fit)")
 
 
 def _draw_field(figure: Figure, card: Card) -> None:
-    _heading(figure, 0.03, 0.195, "Receptive field")
+    _heading(figure, 0.03, 0.203, "Receptive field")
     for number, (name, image) in enumerate((("from noise", card.field), ("Gabor fit", card.fitted))):
         axes = figure.add_axes((0.03 + 0.125 * number, 0.03, 0.11, 0.11 * 9.6 / 6.9))
         _bare(axes)
@@ -176,11 +177,11 @@ def _draw_field(figure: Figure, card: Card) -> None:
 
 
 def _draw_history(figure: Figure, card: Card) -> None:
-    axes = figure.add_axes((0.345, 0.075, 0.295, 0.105))
-    _heading(figure, 0.345, 0.195, "History over depth: |r| of the best match")
+    axes = figure.add_axes((0.345, 0.075, 0.27, 0.115))
+    _heading(figure, 0.345, 0.203, "History over depth: |r| of the best match")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.set_ylim(0, 1.03)
+    axes.set_ylim(0, 1.1)
     axes.set_xlim(-0.03, 1.03)
     axes.tick_params(labelsize=7)
     axes.set_xlabel("Depth (share of blocks)", fontsize=8, labelpad=2)
@@ -190,7 +191,7 @@ def _draw_history(figure: Figure, card: Card) -> None:
     depth, r = card.history
     if card.chance is not None:
         axes.axhspan(0, card.chance, color=MUTED, alpha=0.15, linewidth=0)
-        axes.text(1.0, card.chance + 0.02, "shuffled", fontsize=6.5, color=MUTED, ha="right", va="bottom")
+        axes.text(1.035, card.chance / 2, "shuffled", fontsize=6.5, color=MUTED, ha="left", va="center")
     axes.axhline(MATCHED, color=MUTED, linewidth=0.8, dashes=(2, 2))
     axes.plot(depth, r, color=COLOURS[0], linewidth=1.2, zorder=2)
     matched = r >= MATCHED
@@ -201,7 +202,7 @@ def _draw_history(figure: Figure, card: Card) -> None:
 
 def _draw_facts(figure: Figure, card: Card) -> None:
     for number, (name, value) in enumerate(card.facts[:9]):
-        y = 0.2 - 0.0205 * number
+        y = 0.205 - 0.0208 * number
         figure.text(0.675, y, name, fontsize=8, color=MUTED, va="center", parse_math=False)
         figure.text(0.985, y, value, fontsize=8, color=INK, va="center", ha="right", parse_math=False)
 
