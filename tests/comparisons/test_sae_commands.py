@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hub_stand_in import TOKEN, Hub
 
 import saes
 
@@ -106,3 +107,19 @@ def test_a_dictionary_that_names_no_site_needs_one(config: Path, ventral: Ventra
     code, _, err = ventral("sae", "eval", tmp_path / "nameless", config)
     assert (code, err) == (2, "error: The dictionary does not name its site; give --site.\n")
     assert ventral("sae", "eval", tmp_path / "nameless", config, "--site", LATE, "--limit", 4)[0] == 0
+
+
+def test_what_was_trained_is_pushed_and_loaded_again(
+    config: Path, ventral: Ventral, tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert ventral("sae", "train", config, "--out", tmp_path / "out")[0] == 0
+    code, out, _ = ventral("sae", "push", tmp_path / "out" / "demo net", "lab/mine")
+    assert code == 0
+    *pushed, commit = out.splitlines()
+    assert pushed == [f"lab/mine {LATE}/topk", f"lab/mine {LATE}/topk.1"]
+    sae = saes.load("lab/mine", id=f"{LATE}/topk")
+    assert commit == f"commit {sae.config.metadata['revision']}"
+    code, out, _ = ventral("sae", "eval", "lab/mine", config, "--id", f"{LATE}/topk", "--limit", 4)
+    assert code == 0
+    assert f"at {LATE} of demo net" in out
