@@ -12,6 +12,7 @@ import typer
 
 from bridge.errors import UserError
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.probe_command import probe
 from comparisons.sae_commands import app as sae_app
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(sae_app, name="sae")
+app.command()(probe)
 
 
 def main() -> None:

@@ -243,8 +243,7 @@ def _keep(folder: Path, trained: Mapping[str, Trained], held: Any, spec: TrainSA
         quality = {name: found.as_json() for name, found in measured.items()}
     for name, one in trained.items():
         first = f"{name.split('/')[0]}/{spec.name}"
-        warned = [text for text in one.warnings if re.search(rf"(^| ){re.escape(name)}(?=['\s])", text)]
-        found = {"held_out": quality.get(name), "warnings": warned, "seconds": round(one.seconds, 1)}
+        found = {"held_out": quality.get(name), "warnings": one.warnings, "seconds": round(one.seconds, 1)}
         if name != first:
             directions = [trained[which].sae.decoder_directions for which in (first, name)]
             stable = seed_stability(*directions)
@@ -272,6 +271,7 @@ def _write_results(folder: Path, spec: SAESpec, model: ModelSpec) -> None:
         _record(spec, model, name, read_json(folder / name / CFG, "it is a dictionary's"), quality)
         for name, quality in quality_of(folder).items()
     ]
+    made.sort(key=lambda one: one.name)  # seed by seed, each in the order of its sites
     write_atomically(
         folder / "results.json", json.dumps({"results": [], "dictionaries": [one.model_dump() for one in made]})
     )
@@ -306,11 +306,13 @@ def _record(
 
 
 def quality_of(folder: Path) -> dict[str, dict[str, Any]]:
-    """The quality of each dictionary of an artefact, by SITE/NAME."""
-    return {
-        path.parent.relative_to(folder).as_posix(): json.loads(path.read_text())
-        for path in sorted(folder.glob(f"*/*/{QUALITY}"))
-    }
+    """The quality of each dictionary of an artefact, by SITE/NAME, block 2 before block 10."""
+    found = {path.parent.relative_to(folder).as_posix(): path for path in folder.glob(f"*/*/{QUALITY}")}
+    numbered = sorted(found, key=lambda name: [int(part) if part.isdigit() else part for part in _NUMBER.split(name)])
+    return {name: json.loads(found[name].read_text()) for name in numbered}
+
+
+_NUMBER = re.compile(r"(\d+)")
 
 
 def recorded(plan: Plan, paths: Mapping[str, Path]) -> list[Dictionary]:

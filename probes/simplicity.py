@@ -172,7 +172,9 @@ def principal_design(columns: Array, components: int = COMPONENTS) -> Design:
     wide = p >= n
     gram = (x @ x.T if wide else x.T @ x).astype(np.float64)
     count = min(components, len(gram), n - 1)
-    values, vectors = eigh(gram, subset_by_index=[len(gram) - count, len(gram) - 1], overwrite_a=True)
+    # Of few components, only those are computed; of most of them, all at once is faster.
+    some = {"subset_by_index": [len(gram) - count, len(gram) - 1]} if 2 * count < len(gram) else {"driver": "evd"}
+    values, vectors = (part[..., -count:] for part in eigh(gram, overwrite_a=True, **some))
     keep = values > 1e-6 * values[-1]
     values, vectors = values[keep], vectors[:, keep]
     if not wide:

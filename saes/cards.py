@@ -98,7 +98,7 @@ def _overview(cfgs: Mapping[str, Mapping[str, Any]]) -> str:
                 cfg.get("d_sae"),
                 cfg.get("k"),
                 *(_number(metrics.get(key)) for key in METRICS),
-                about.get("seed"),
+                about.get("seed", (about.get("training") or {}).get("seed")),
             ]
         )
     return "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows) + "\n"

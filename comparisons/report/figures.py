@@ -94,7 +94,10 @@ def plates(shown: Sequence[Panel], drawn: Sequence[Style]) -> list[Plate]:
     rows, styles = select.arrange(shown), list(drawn)
     found = [Plate("by_depth", drawing.draw_by_depth, rows, styles, drawing.depth_limits(shown))]
     if drawing.has_writes(shown, drawn):
-        found.append(Plate("writes", drawing.draw_writes, rows, styles, drawing.write_limits(shown, drawn)))
+        wrote = [
+            s for s in drawing.prominent(drawn) if any(select.write_pairs(p.results, s.model, s.role) for p in shown)
+        ]
+        found.append(Plate("writes", drawing.draw_writes, rows, wrote, drawing.write_limits(shown, drawn)))
     return found
 
 

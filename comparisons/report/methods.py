@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from comparisons.results import Result, RunResults
 
@@ -60,6 +61,49 @@ REFERENCES = {
         "PLoS Computational Biology 17, e1009212.",
         "https://doi.org/10.1371/journal.pcbi.1009212",
     ),
+    "gao2024": Reference(
+        "Gao, L. et al. (2024). Scaling and evaluating sparse autoencoders. arXiv 2406.04093.",
+        "https://arxiv.org/abs/2406.04093",
+    ),
+    "bricken2023": Reference(
+        "Bricken, T. et al. (2023). Towards monosemanticity: decomposing language models with dictionary learning. "
+        "Transformer Circuits Thread.",
+        "https://transformer-circuits.pub/2023/monosemantic-features/index.html",
+    ),
+    "bussmann2024": Reference(
+        "Bussmann, B., Leask, P. & Nanda, N. (2024). BatchTopK sparse autoencoders. arXiv 2412.06410.",
+        "https://arxiv.org/abs/2412.06410",
+    ),
+    "bussmann2025": Reference(
+        "Bussmann, B. et al. (2025). Learning multi-level features with Matryoshka sparse autoencoders. arXiv "
+        "2503.17547.",
+        "https://arxiv.org/abs/2503.17547",
+    ),
+    "rajamanoharan2024a": Reference(
+        "Rajamanoharan, S. et al. (2024). Improving dictionary learning with gated sparse autoencoders. arXiv "
+        "2404.16014.",
+        "https://arxiv.org/abs/2404.16014",
+    ),
+    "rajamanoharan2024b": Reference(
+        "Rajamanoharan, S. et al. (2024). Jumping ahead: improving reconstruction fidelity with JumpReLU sparse "
+        "autoencoders. arXiv 2407.14435.",
+        "https://arxiv.org/abs/2407.14435",
+    ),
+    "dunefsky2024": Reference(
+        "Dunefsky, J., Chlenski, P. & Nanda, N. (2024). Transcoders find interpretable LLM feature circuits. arXiv "
+        "2406.11944.",
+        "https://arxiv.org/abs/2406.11944",
+    ),
+    "lindsey2024": Reference(
+        "Lindsey, J. et al. (2024). Sparse crosscoders for cross-layer features and model diffing. Transformer "
+        "Circuits Thread.",
+        "https://transformer-circuits.pub/2024/crosscoders/index.html",
+    ),
+    "paulo2025": Reference(
+        "Paulo, G. & Belrose, N. (2025). Sparse autoencoders trained on the same data learn different features. arXiv "
+        "2501.16615.",
+        "https://arxiv.org/abs/2501.16615",
+    ),
 }
 
 
@@ -70,6 +114,19 @@ class Paragraph:
     title: str
     text: str
     cited: tuple[str, ...] = ()
+
+
+PROBES = Paragraph(
+    "What features encode",
+    "Gratings are shown to the token in the middle of the image. A feature is tuned to orientation if permuting "
+    "orientations shows it, with a false discovery rate of .05 over the features of its site; curves are of the mean "
+    "response or of its first harmonic over phases, whichever is larger. Gabor simplicity is the R2, cross-validated "
+    "over images, of a feature's response from a bank of Gabors that fills its receptive field (rectified phases and "
+    "energy, ridge regression); features from .5 count as simple. The same from random convolutions is subtracted "
+    "where that is said. A variable is decoded by ridge regression from 50 principal components and tested on "
+    "conditions that were left out. Such numbers describe drawn stimuli, and have no interval: they are of all "
+    "features of a site.",
+)
 
 
 def paragraphs(results: RunResults) -> list[Paragraph]:
@@ -89,6 +146,7 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             "it adds to the stream. Depth is the share of blocks behind a site: 0 at the stem, 1 after the last block.",
         ),
     ]
+    steps += dictionary_paragraphs(results)
     if any(result.comparison == "rsa" for result in found):
         steps.append(
             Paragraph(
@@ -100,6 +158,8 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             )
         )
     steps += encoding_paragraphs(found) + banded_paragraphs(found)
+    if any(result.comparison == "probe" for result in found):
+        steps.append(PROBES)
     if any(result.ceiling and result.comparison != "encoding" for result in found):
         steps.append(
             Paragraph(
@@ -206,6 +266,89 @@ def banded_paragraphs(results: Sequence[Result]) -> list[Paragraph]:
             "the neuroids that are reliable."
         )
     return [Paragraph("Banded encoding", text, ("nunez2019",))]
+
+
+ARCHITECTURES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "topk": ("keeps the k largest latents of each token", ("gao2024",)),
+    "batchtopk": (
+        "keeps the largest latents of a batch, k a token on average, and afterwards those above a threshold that gives "
+        "the same number",
+        ("bussmann2024",),
+    ),
+    "matryoshka": (
+        "is several nested dictionaries, each of which has to reconstruct on its own (latents as in batch top-k)",
+        ("bussmann2025", "bussmann2024"),
+    ),
+    "jumprelu": ("learns a threshold for each latent, with a penalty that aims at k of them", ("rajamanoharan2024b",)),
+    "gated": ("decides on one path which latents are active and on another how strongly", ("rajamanoharan2024a",)),
+    "relu": ("has rectified latents with an L1 penalty", ("bricken2023",)),
+}
+
+
+def dictionary_paragraphs(results: RunResults) -> list[Paragraph]:
+    """How the dictionaries of a run were trained, from its config, or that they were loaded."""
+    if not results.dictionaries:
+        return []
+    used = {one.name for one in results.dictionaries}
+    entries = [entry for entry in results.config.get("saes", ()) if entry.get("name") in used]
+    trained = [entry for entry in entries if entry.get("kind") == "train"]
+    steps = []
+    if trained:
+        told = [_trained(entry) for entry in trained]
+        text = (
+            "A sparse dictionary writes each token of a site as a few of many directions. "
+            + " ".join(text for text, _ in told)
+            + _recipe([entry.get("training", {}) for entry in trained])
+            + " Unexplained variance is the sum of squared errors over the sum of squares about the mean vector."
+        )
+        works = dict.fromkeys(["gao2024", *(key for _, keys in told for key in keys)])
+        steps.append(Paragraph("Sparse dictionaries", text, tuple(works)))
+    if loaded := [f"`{entry['name']}`" for entry in entries if entry.get("kind") == "load"]:
+        text = (
+            f"{', '.join(loaded)}: trained elsewhere and loaded. What was loaded is pinned by commit or sha256, its "
+            "model and site were held against the network at hand, and the variance that it explains was measured."
+        )
+        steps.append(Paragraph("Dictionaries that were loaded", text))
+    if any(result.dictionary for result in results.results):
+        text = (
+            "The codes of a dictionary (the activations of its latents) stand beside the stream as a model of their "
+            "own, named MODEL · DICTIONARY, and are compared as the stream is."
+        )
+        steps.append(Paragraph("Codes", text))
+    return steps
+
+
+def _recipe(trainings: Sequence[Mapping[str, Any]]) -> str:
+    """What all trainings share."""
+    parts = ["decoder directions have norm 1"]
+    if all(training.get("scale", "variance") == "variance" for training in trainings):
+        parts.insert(0, "activations are centred and scaled by one number")
+    kinds = [training.get("architecture", {}) for training in trainings]
+    if any(kind.get("kind", "topk") not in ("relu", "gated") and kind.get("aux_coefficient", 1) for kind in kinds):
+        parts.append("dead latents learn from what the others leave over")
+    return f" In the training {'; '.join(parts)}."
+
+
+def _trained(entry: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """How one entry's dictionaries were trained, and the works that it rests on."""
+    training = entry.get("training", {})
+    architecture = training.get("architecture", {}).get("kind", "topk")
+    words, works = ARCHITECTURES.get(architecture, (f"is of the kind {architecture}", ()))
+    tokens = entry.get("tokens")
+    drawn = f"{tokens} patches of each" if isinstance(tokens, int) else "all patches"
+    shown = (entry.get("stimuli") or {}).get("name")
+    stimuli = f"the stimuli {shown}" if shown else "the run's own stimuli (not on any recording)"
+    long = f"{training['tokens']:,} tokens" if training.get("tokens") else f"{training.get('epochs', 8):g} epochs"
+    text = f"`{entry['name']}` {words}; it was trained for {long} on {drawn} of {stimuli}"
+    if share := training.get("held_out"):
+        text += f", of which {share:.0%}, chosen by id, were held out to measure its quality"
+    if entry.get("joint"):
+        text, works = f"{text}; it reads all its sites together (a crosscoder)", (*works, "lindsey2024")
+    if entry.get("writes"):
+        text, works = f"{text}; it predicts {entry['writes']} (a transcoder)", (*works, "dunefsky2024")
+    if entry.get("seeds", 1) > 1:
+        text, works = f"{text}; {entry['seeds']} seeds show what of it is chance", (*works, "paulo2025")
+    return text + ".", works
 
 
 def cited(steps: list[Paragraph]) -> list[str]:

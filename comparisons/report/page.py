@@ -17,7 +17,7 @@ from typing import Any
 from bridge.store import write_atomically
 from comparisons.report import drawing, figures, methods, summary
 from comparisons.report import panels as select
-from comparisons.results import Result, RunResults
+from comparisons.results import Dictionary, Result, RunResults
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html"
@@ -52,9 +52,11 @@ def render(results: RunResults) -> str:
         "p_value": summary.p_value,
         "sort_key": sort_key,
         "measure": select.measure_label,
+        "percent": summary.percent,
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    best = [row for shown in select.panels(results.results).values() for row in summary.best_sites(shown)]
+    compared = summary.compared(results.results)
+    best = [row for shown in select.panels(compared).values() for row in summary.best_sites(shown)]
     steps = methods.paragraphs(results)
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
@@ -70,6 +72,10 @@ def render(results: RunResults) -> str:
         several_comparisons=len({r.comparison for r in results.results}) > 1,
         notes=Notes.of(results.results),
         filters=filters(results.results),
+        dictionary_caption=dictionary_caption(results.dictionaries),
+        dictionary_warnings=[f"{one.model}: {text}" for one in results.dictionaries for text in one.warnings],
+        sources=list(dict.fromkeys((one.name, one.source) for one in results.dictionaries if one.source)),
+        several_seeds=any(one.seed_stability is not None for one in results.dictionaries),
         dropped=dropped(results),
         steps=steps,
         references=[methods.REFERENCES[key] for key in cited],
@@ -107,11 +113,12 @@ def pictures(results: RunResults) -> list[Picture]:
     """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
     styles = drawing.styles(results.results)
     found: list[Picture] = []
-    for (_, measure), shown in select.panels(results.results).items():
+    for (comparison, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
         for plate in figures.plates(shown, styles):
             if plate.draw is drawing.draw_by_depth:
-                heading, caption = f"Similarity by depth: {label}", _depth_caption(plate, styles)
+                heading = f"{'By depth' if comparison == 'probe' else 'Similarity by depth'}: {label}"
+                caption = _depth_caption(plate, styles)
             else:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
                 if len(drawing.prominent(styles)) < len(styles):
@@ -167,7 +174,7 @@ def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str
     without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
     if len(without) < len(shown):
         parts.append("Grey: noise ceiling.")
-    if without:
+    if without and summary.compared(results):
         parts.append(f"No noise ceiling for {summary.listed(without)}.")
     most = max((len(select.references(panel.results)) for panel in shown), default=0)
     if most:
@@ -266,6 +273,23 @@ def filters(results: Sequence[Result]) -> list[tuple[str, str, list[tuple[str, s
         ("kind", "Site", [(v, v) for v in dict.fromkeys(select.kind(r) or "other" for r in results)]),
     ]
     return [entry for entry in entries if len(entry[2]) > 1]
+
+
+def dictionary_caption(found: Sequence[Dictionary]) -> str:
+    """What the columns of the table of dictionaries are: only of those that have something in them."""
+    parts = ["L0: active latents a token."]
+    if any(one.unexplained is not None for one in found):
+        parts.append(
+            "L0, unexplained variance and the share of dead latents are measured on stimuli that were held out of the "
+            "training."
+        )
+    if any(one.unexplained is None for one in found):
+        parts.append("Where none were held out, L0 and dead latents are of the stimuli compared.")
+    if any(one.explained is not None for one in found):
+        parts.append("Explained: share of variance of the stimuli compared, which it may have been trained on.")
+    if any(one.seed_stability is not None for one in found):
+        parts.append("Seeds: mean cosine of its directions with those of the first seed, assigned one to one.")
+    return " ".join(parts)
 
 
 def dropped(results: RunResults) -> list[tuple[str, str]]:

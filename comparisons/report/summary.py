@@ -36,6 +36,15 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", MINUS)
 
 
+def percent(value: float | None) -> str:
+    """A share in percent; a dash for None or what is not finite. What is not 0 or 1 is never shown as 0% or 100%."""
+    if value is None or not math.isfinite(value):
+        return "—"
+    if 0 < value < 0.01:
+        return "< 1%"
+    return "> 99%" if 0.99 < value < 1 else f"{value:.0%}".replace("-", MINUS)
+
+
 def span(bounds: tuple[float, float] | None, digits: int = 3) -> str:
     """An interval for a reader, `0.10 to 0.20`; an em dash where there is none."""
     if bounds is None or not all(map(math.isfinite, bounds)):
@@ -96,7 +105,7 @@ def best_sites(shown: Sequence[Panel]) -> list[Best]:
 def sentences(results: RunResults) -> list[str]:
     """What came out, line by line for a terminal: sentences, after a small aligned table where panels are many."""
     said = paragraphs(results)
-    shown = next(iter(select.panels(results.results).values()), [])
+    shown = next(iter(select.panels(compared(results.results)).values()), [])
     tops = best_sites(shown)
     if len(shown) <= MANY or not _trained(tops):
         return [sentence for paragraph in said for sentence in paragraph]
@@ -110,8 +119,8 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     Up to MANY panels: a paragraph a trained network, with the numbers of each region. More: the pattern over regions
     of the first trained network.
     """
-    figures = select.panels(results.results)
-    said: list[list[str]] = []
+    figures = select.panels(compared(results.results))
+    said: list[list[str]] = probed(results.results)
     remarks: list[str] = []
     if figures:
         (_, measure), shown = next(iter(figures.items()))
@@ -124,8 +133,11 @@ def paragraphs(results: RunResults) -> list[list[str]]:
                 said.append([_where(mine, measure), *_against_ceiling(mine), *_writes(mine), *_untrained(mine, tops)])
             else:
                 said.append([*_ranges(mine, tops, measure), *_counts(mine, tops)])
-        if more := len(trained) - len(named):
+        codes = {b.result.model for b in tops if b.result.dictionary}
+        if more := len([model for model in trained if model not in codes and model not in named]):
             remarks.append(f"The table of best sites has {more} more trained network{'s' if more > 1 else ''}.")
+        if codes - set(named):
+            remarks.append("The table of best sites has the codes of dictionaries, too.")
         counts = {b.sites for b in tops if b.result.role == "trained"}
         if counts and max(counts) > 1:
             remarks.append(
@@ -135,6 +147,35 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     if not said:
         remarks.append("This run has no results for a trained network.")
     return [*said, [*remarks, _verdicts(results)]]
+
+
+def compared(results: Iterable[Result]) -> list[Result]:
+    """The results that say how much a network is like recordings: all but those of probes."""
+    return [result for result in results if result.comparison != "probe"]
+
+
+def probed(results: Iterable[Result]) -> list[list[str]]:
+    """A paragraph a network: its simple features and what stays readable, from the first site probed to the last."""
+    mine = [result for result in results if result.comparison == "probe"]
+    said = []
+    for model, role in select.models(mine):
+        lines = {}
+        for measure in dict.fromkeys(result.measure for result in mine):
+            along = select.along_stream([r for r in mine if r.measure == measure], model, role)
+            if len(along) > 1:
+                lines[measure] = along
+        clauses = [
+            f"{measure}: {' '.join(number(result.estimate, 2) for result in line)}"
+            for measure, line in lines.items()
+            if measure in TOLD
+        ]
+        if clauses:
+            said.append([f"{model} ({role}), from the stem to its end. {'; '.join(clauses)}."])
+    return said
+
+
+TOLD = ("share of simple features", "share tuned to orientation", "orientation decoded (R2)")
+"""Measures of probes that the summary tells; the table has all."""
 
 
 def _trained(tops: Iterable[Best]) -> list[str]:
@@ -154,14 +195,15 @@ def _place(top: Best) -> tuple[str, str]:
     return top.result.recordings, top.result.region
 
 
-def _rivals(tops: Iterable[Best]) -> dict[str, dict[tuple[str, str], Best]]:
-    """For each role that a trained network is set beside: (recordings, region) -> the best of all its networks."""
+def _rivals(mine: Sequence[Best], tops: Iterable[Best]) -> dict[str, dict[tuple[str, str], Best]]:
+    """For each role that a trained network is set beside: (recordings, region) -> the best of all its networks. The
+    stream stands beside streams, and a dictionary's codes beside codes of that dictionary's name."""
     found: dict[str, dict[tuple[str, str], Best]] = {role: {} for role in RIVALS}
     for top in tops:
-        if top.result.role in found:
-            mine, place = found[top.result.role], _place(top)
-            if place not in mine or top.result.estimate > mine[place].result.estimate:
-                mine[place] = top
+        if top.result.role in found and top.result.dictionary == mine[0].result.dictionary:
+            best, place = found[top.result.role], _place(top)
+            if place not in best or top.result.estimate > best[place].result.estimate:
+                best[place] = top
     return {role: places for role, places in found.items() if places}
 
 
@@ -183,7 +225,7 @@ def _ranges(mine: Sequence[Best], tops: Sequence[Best], measure: str) -> list[st
         reach = listed([f"{_extremes(group)} for {_recordings(group)}" for group in groups.values()])
     said = [f"By {select.measure_label(measure)}, {mine[0].result.model} at its best site reaches {reach}."]
     others = []
-    for role, found in _rivals(tops).items():
+    for role, found in _rivals(mine, tops).items():
         spans = []
         for name, group in groups.items():
             known = [found[place].result.estimate for b in group if (place := _place(b)) in found]
@@ -210,7 +252,7 @@ def _extremes(group: Sequence[Best], where: Callable[[Best], str] = lambda b: b.
 def _counts(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
     """In how many panels one trained network is above the others, reaches the ceiling, is beaten by its writes."""
     name = mine[0].result.model
-    rivals = _rivals(tops)
+    rivals = _rivals(mine, tops)
     clauses = []
     for role, found in rivals.items():
         pairs = [(b, found[place]) for b in mine if (place := _place(b)) in found]
@@ -239,7 +281,7 @@ def _table(tops: Sequence[Best]) -> list[str]:
     model = _trained(tops)[0]
     mine = _of(model, tops)
     columns = {model: {_place(b): b for b in mine}}
-    columns |= {f"best {role}": found for role, found in _rivals(tops).items()}
+    columns |= {f"best {role}": found for role, found in _rivals(mine, tops).items()}
     regions = list(dict.fromkeys(b.result.region for b in mine))
     rows = [["", *regions]]
     for name, group in _grouped(mine).items():
@@ -301,7 +343,11 @@ def _untrained(mine: Sequence[Best], tops: Sequence[Best]) -> list[str]:
     """How one trained network's best sites stand to the best sites of the untrained networks."""
     pairs: list[tuple[Best, Best]] = []
     for top in mine:
-        rivals = [b for b in tops if b.title == top.title and b.result.role == "untrained"]
+        rivals = [
+            b
+            for b in tops
+            if b.title == top.title and b.result.role == "untrained" and b.result.dictionary == top.result.dictionary
+        ]
         if rivals:
             pairs.append((top, max(rivals, key=lambda b: b.result.estimate)))
     if not pairs:

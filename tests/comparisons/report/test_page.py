@@ -4,12 +4,14 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bridge.errors import StorageError
+from comparisons.report import methods
 from comparisons.report.page import render, write_report
-from comparisons.results import Result, RunResults, Verdict
+from comparisons.results import Dictionary, Result, RunResults, Verdict
 
 RunOf = Callable[..., RunResults]
 VOID = {"meta", "link", "br", "hr", "img", "input", "area", "base", "col", "source", "wbr"}
@@ -203,6 +205,63 @@ def test_verdicts_come_with_their_reasons(run_of: RunOf) -> None:
     assert "RDMs only." in page.seen
     assert "D_k = −0.500" in page.seen
     assert "no verdicts" not in page.seen
+
+
+def dictionary(name: str = "topk", **fields: Any) -> Dictionary:
+    values: dict[str, Any] = {
+        "name": name, "model": "resnet20", "reads": ("blocks.0.hook_resid_post",), "architecture": "topk",
+        "latents": 1024, "k": 8, "l0": 7.9, "unexplained": 0.1234, "dead": 0.004, "explained": 0.87,
+    }  # fmt: skip
+    return Dictionary(**{**values, **fields})
+
+
+def test_dictionaries_stand_in_a_section_of_their_own(run_of: RunOf) -> None:
+    run = run_of(blocks=2, regions=("IT",), simulated=False)
+    assert "Dictionaries" not in Page(render(run)).seen
+    found = (
+        dictionary(warnings=("blocks.0.hook_resid_post/topk leaves 95% unexplained.",)),
+        dictionary("topk.1", seed_stability=0.42),
+        dictionary("over", writes="blocks.0.hook_write"),
+        dictionary("theirs", source="lab/x 0a1b", unexplained=None, k=None, l0=None, dead=0.0, explained=-0.2),
+    )
+    seen = Page(render(run.model_copy(update={"dictionaries": found}))).seen
+    assert "1,024 8 7.9 0.123 < 1% 87% —" in seen
+    assert "1,024 — — — 0% −20% —" in seen
+    assert "blocks.0.hook_resid_post → blocks.0.hook_write" in seen
+    assert "resnet20: blocks.0.hook_resid_post/topk leaves 95% unexplained." in seen
+    assert "theirs: lab/x 0a1b" in seen
+    assert "0.42" in seen
+    assert not re.search(r"\bNone\b", seen)
+    alone = Page(render(run.model_copy(update={"dictionaries": found[:1]}))).seen
+    assert "Seeds" not in alone
+    assert "Where none were held out" not in alone
+
+
+def test_methods_say_how_dictionaries_were_made(run_of: RunOf) -> None:
+    from saes.settings import Training
+    from saes.specs.load import LoadSAE
+    from saes.specs.train import TrainSAE
+
+    batch = Training.model_validate({"architecture": {"kind": "batchtopk"}, "epochs": 3})
+    entries = [
+        TrainSAE(name="topk", tokens=32),
+        TrainSAE(name="cross", joint=True, tokens="patches", seeds=2, training=batch),
+        LoadSAE(name="theirs", path="lab/x"),
+        LoadSAE(name="unused", path="lab/y"),
+    ]
+    run = run_of(blocks=2, regions=("IT",), config={"saes": [entry.content() for entry in entries]})
+    assert methods.dictionary_paragraphs(run) == []
+    made = tuple(dictionary(name) for name in ("topk", "cross", "theirs"))
+    trained, loaded = methods.dictionary_paragraphs(run.model_copy(update={"dictionaries": made}))
+    assert "`topk` keeps the k largest latents of each token; it was trained for 8 epochs on 32 patches" in trained.text
+    assert "of which 5%, chosen by id, were held out" in trained.text
+    assert "trained for 3 epochs on all patches of the run's own stimuli" in trained.text
+    assert trained.cited == ("gao2024", "bussmann2024", "lindsey2024", "paulo2025")
+    assert loaded.text.startswith("`theirs`: ")
+    codes = tuple(r.model_copy(update={"dictionary": "topk"}) for r in run.results)
+    shown = run.model_copy(update={"dictionaries": made, "results": codes})
+    assert methods.dictionary_paragraphs(shown)[-1].title == "Codes"
+    assert set(methods.cited(methods.paragraphs(shown))) <= set(methods.REFERENCES)
 
 
 def test_things_left_out_are_counted(run_of: RunOf) -> None:

@@ -49,6 +49,25 @@ def test_untrained_networks_that_win_are_said_to_win(run_of: RunOf) -> None:
     assert "interval" not in text
 
 
+def test_streams_stand_beside_streams_and_codes_beside_codes(run_of: RunOf) -> None:
+    codes = [
+        result("net · topk", "trained", 0, 0.3, dictionary="topk"),
+        result("copy · topk", "untrained", 0, 0.4, dictionary="topk"),
+    ]
+    few = run_of(results=(result("net", "trained", 0, 0.2), result("copy", "untrained", 0, 0.1), *codes))
+    stream, compared, *_ = summary.paragraphs(few)
+    assert "The best site of an untrained network is lower for IT (0.100)" in " ".join(stream)
+    assert "The best site of an untrained network is as high or higher for IT (0.400)" in " ".join(compared)
+    of_codes = tuple(
+        r.model_copy(update={"model": f"{r.model} · topk", "dictionary": "topk", "estimate": r.estimate + 0.5})
+        for r in many()
+    )
+    alone, both = run_of(results=many()), run_of(results=(*many(), *of_codes))
+    assert summary.paragraphs(both)[0] == summary.paragraphs(alone)[0]
+    assert summary.sentences(both)[:4] == summary.sentences(alone)[:4]
+    assert "The table of best sites has the codes of dictionaries, too." in summary.paragraphs(both)[1]
+
+
 def test_simulated_and_writes_are_named(run_of: RunOf) -> None:
     text = said(run_of, result("net", "trained", 0, 0.1, site="blocks.0.hook_write", simulated=True))
     assert "closest to simulated IT at depth 0.25 (a write): 0.100." in text

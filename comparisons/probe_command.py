@@ -1,0 +1,78 @@
+"""`ventral probe`: what the features of a config's models encode, without its other comparisons."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from comparisons.command_parts import ConfigArgument, SetOption, reporting
+
+if TYPE_CHECKING:
+    from comparisons.config import Config
+
+
+def probe(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    sites: Annotated[
+        list[str] | None,
+        typer.Option(help="Globs over site names (default: the config's, else the stem and every block)."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME-probes).")] = None,
+    cards: Annotated[
+        list[str] | None, typer.Option("--card", metavar="MODEL:SITE:FEATURE", help="Also draw the card of a feature.")
+    ] = None,
+) -> None:
+    """Say what the features of the models encode: tuning, Gabor simplicity, decoding, geometry, feature cards."""
+    from bridge.store import Store
+    from comparisons import config as configs
+    from comparisons.plan import make_plan
+    from comparisons.report.summary import sentences
+    from comparisons.run import run
+
+    parsed = only_probes(configs.load(config, set_ or []), sites)
+    store, folder = Store(), out or Path("runs") / parsed.name
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    with reporting() as reporter:
+        results = run(parsed, folder, store=store, reporter=reporter, command=command)
+        plan = make_plan(parsed, store)
+        paths = {name: store.path(plan.stages[name].kind, plan.stages[name].inputs) for name in plan.results}
+        tables = [path / "features.csv" for path in paths.values() if (path / "features.csv").exists()]
+        saved = _write_tables(tables, folder)
+    for sentence in sentences(results):
+        print(sentence)
+    print(f"\nReport: {folder / 'report.html'}\nOne row a feature: {saved}")
+    if cards:
+        from comparisons.report.cards import write_cards
+
+        for path in write_cards(parsed, cards, folder / "cards"):
+            print(f"Card: {path}")
+
+
+def only_probes(parsed: Config, sites: list[str] | None) -> Config:
+    """The config with its `probe` comparisons alone (or the default one), and without recordings."""
+    from comparisons.kinds.probe import ProbeComparison
+
+    own = [one for one in parsed.comparisons if isinstance(one, ProbeComparison)] or [ProbeComparison()]
+    if sites:
+        own = [one.model_copy(update={"sites": sites}) for one in own]
+    return parsed.model_copy(
+        update={"name": f"{parsed.name}-probes", "title": f"What the features encode: {parsed.title or parsed.name}",
+                "comparisons": own, "recordings": []}
+    )  # fmt: skip
+
+
+def _write_tables(tables: list[Path], folder: Path) -> Path:
+    """All tables of features, one after the other, in the run's folder."""
+    import pandas as pd
+
+    from bridge.store import write_atomically
+
+    path = folder / "features.csv"
+    whole = pd.concat([pd.read_csv(table) for table in tables], ignore_index=True)
+    write_atomically(path, whole.to_csv(index=False))
+    return path
