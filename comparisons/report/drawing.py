@@ -77,6 +77,8 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
     if panel.ceiling is not None:
         low, high = panel.ceiling
         axes.axhspan(low, high, color=MUTED, alpha=0.18, linewidth=0, zorder=0.5)
+        if high - low < 0.01 * (limits[1] - limits[0]):  # a ceiling that is one number
+            axes.axhline((low + high) / 2, color=MUTED, alpha=0.6, linewidth=1.2, zorder=0.5)
         labels.append(((low + high) / 2, "noise ceiling", MUTED))
     for reference in select.references(panel.results)[:FEW]:
         axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
