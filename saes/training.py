@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bridge.errors import ConfigError, InputError, did_you_mean
-from bridge.store import cannot_write
-from saes.architectures.base import Outcome, reading
+from saes.architectures.base import reading
 from saes.architectures.batchtopk import BatchTopK
+from saes.course import Point, Report, Sums, Watch
+from saes.run_state import CHECKPOINT, Job, RunState
 from saes.sae import SparseAutoencoder
 from saes.settings import Training
 from saes.sources import TokenSource
 from saes.sparse_ops import batch_top_k
+from saes.threads import fitting
 from saes.trainee import Trainee
 
-CHECKPOINT = "training.safetensors"
+__all__ = ["CHECKPOINT", "Job", "Point", "Report", "Trained", "Watch", "calibrated_threshold", "train"]
+
 CHECKPOINT_SECONDS = 60.0
 CALIBRATION_TOKENS = 2**17
 REPORTS = 200
 """How many points a history has, about."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One dictionary to train: what it reads, and what it writes if that is another site."""
-
-    name: str
-    reads: tuple[str, ...]
-    """The site; several for a crosscoder, a dictionary of their concatenation."""
-    training: Training
-    writes: str | None = None
-    """The site that a transcoder predicts."""
-    skip: bool = False
-    """Whether a transcoder has a linear part beside its latents."""
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        """All sites that it needs tokens of."""
-        return self.reads if self.writes is None else (*self.reads, self.writes)
-
-
-@dataclass
-class Point:
-    """How a training stood: means over the steps since the point before."""
-
-    step: int
-    tokens: int
-    fvu: float
-    """Squared error as a share of the variance of the training tokens."""
-    l0: float
-    dead: float
-    """Share of latents that are dead."""
-    parts: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Report:
-    """What `train` tells while it runs."""
-
-    step: int
-    steps: int
-    tokens_per_second: float
-    points: dict[str, Point]
-    warnings: list[str] = field(default_factory=list)
-    """New ones, a sentence each."""
 
 
 @dataclass
@@ -114,40 +68,42 @@ def train(
     training = jobs[0].training
     steps = training.steps(source.tokens)
     trainees = _started(jobs, source, steps, device)
-    run = _Run(jobs, source, steps, folder)
+    run = RunState(jobs, source, steps, folder)
     run.restore(trainees)
     began, done_before = time.perf_counter(), run.step
     every, saved_at = max(1, steps // REPORTS), time.perf_counter()
     watch = run.watches()
-    sums = {job.name: _Sums() for job in jobs}
+    sums = {job.name: Sums() for job in jobs}
     alone = len(jobs) == 1  # others would need the batch, too
-    for batch in _batches(source, training, steps, run.step):
-        if broken := _not_finite(batch, run.step):
-            run.save(trainees)
-            raise broken
+    largest = max(len(one.tensors["encoder"]) * one.tensors["encoder"].shape[1] for one in trainees.values())
+    with fitting(largest * min(training.batch, source.tokens)):
+        for batch in _batches(source, training, steps, run.step):
+            if broken := _not_finite(batch, run.step):
+                run.save(trainees)
+                raise broken
+            for job in jobs:
+                x, y = _data(job, batch)
+                trainee = trainees[job.name]
+                outcome = trainee.step(x, y, in_place=alone)
+                if not torch.isfinite(outcome.loss):
+                    raise _diverged(trainee)
+                sums[job.name].add(outcome, len(x), trainee.variance)
+            run.step += 1
+            if run.step % every == 0 or run.step == steps:
+                points = {name: sums[name].point(run.step, trainees[name]) for name in trainees}
+                sums = {job.name: Sums() for job in jobs}
+                unsaid = {name: watch[name].look(point, run.step / steps) for name, point in points.items()}
+                new = [text for texts in unsaid.values() for text in texts]
+                run.note(points, unsaid)
+                if progress is not None:
+                    tokens = (run.step - done_before) * training.batch
+                    progress(Report(run.step, steps, tokens / (time.perf_counter() - began), points, new))
+            if folder is not None and time.perf_counter() - saved_at > checkpoint_seconds and run.step < steps:
+                run.save(trainees)
+                saved_at = time.perf_counter()
         for job in jobs:
-            x, y = _data(job, batch)
-            trainee = trainees[job.name]
-            outcome = trainee.step(x, y, in_place=alone)
-            if not torch.isfinite(outcome.loss):
-                raise _diverged(trainee)
-            sums[job.name].add(outcome, len(x), trainee.variance)
-        run.step += 1
-        if run.step % every == 0 or run.step == steps:
-            points = {name: sums[name].point(run.step, trainees[name]) for name in trainees}
-            sums = {job.name: _Sums() for job in jobs}
-            unsaid = {name: watch[name].look(point, run.step / steps) for name, point in points.items()}
-            new = [text for texts in unsaid.values() for text in texts]
-            run.note(points, unsaid)
-            if progress is not None:
-                tokens = (run.step - done_before) * training.batch
-                progress(Report(run.step, steps, tokens / (time.perf_counter() - began), points, new))
-        if folder is not None and time.perf_counter() - saved_at > checkpoint_seconds and run.step < steps:
-            run.save(trainees)
-            saved_at = time.perf_counter()
-    for job in jobs:
-        if isinstance(job.training.architecture, BatchTopK):
-            trainees[job.name].threshold = calibrated_threshold(job, trainees[job.name], source)
+            if isinstance(job.training.architecture, BatchTopK):
+                trainees[job.name].threshold = calibrated_threshold(job, trainees[job.name], source)
     if folder is not None:
         run.save(trainees)
     return {
@@ -309,151 +265,3 @@ def calibrated_threshold(job: Job, trainee: Trainee, source: TokenSource) -> tor
     if len(pooled) <= wanted:
         return torch.zeros(())
     return (pooled[wanted - 1] + pooled[wanted]) / 2
-
-
-# ------------------------------------------------------------------------------------------- watching and keeping
-
-
-class _Sums:
-    """Sums over the steps since the last point."""
-
-    def __init__(self) -> None:
-        self.tokens, self.squares, self.active = 0, 0.0, 0.0
-        self.parts: dict[str, float] = {}
-        self.steps = 0
-
-    def add(self, outcome: Outcome, tokens: int, variance: float) -> None:
-        self.tokens += tokens
-        self.steps += 1
-        self.squares += float(outcome.share) * tokens / variance
-        self.active += outcome.l0 * tokens
-        for name, value in outcome.parts.items():
-            self.parts[name] = self.parts.get(name, 0.0) + value
-
-    def point(self, step: int, trainee: Trainee) -> Point:
-        dead = len(trainee.dead) / trainee.latents
-        parts = {name: value / self.steps for name, value in self.parts.items()}
-        return Point(step, self.tokens, self.squares / self.tokens, self.active / self.tokens, dead, parts)
-
-
-class Watch:
-    """Looks at the points of one training and says, once each, what will not mend itself."""
-
-    def __init__(self, name: str):
-        self.name, self.said = name, set[str]()
-        self.level, self.best = float("nan"), float("inf")
-        """Unexplained variance, smoothed (points of short trainings are single steps), and its least value."""
-
-    def look(self, point: Point, done: float) -> list[str]:
-        """Sentences that have not been said before. `done` is the share of the training, 0 to 1."""
-        found = {}
-        self.level = point.fvu if math.isnan(self.level) else 0.8 * self.level + 0.2 * point.fvu
-        if done >= 0.3 and point.fvu > 0.9:
-            found["stalled"] = (
-                f"{self.name} leaves {point.fvu:.0%} of the variance unexplained after {done:.0%} of its training; "
-                "raise k or the learning rate, or lower the penalty."
-            )
-        if done >= 0.3 and self.level > 1.3 * self.best:
-            found["rising"] = (
-                f"{self.name}'s unexplained variance has risen from {self.best:.3f} to {self.level:.3f}; lower the "
-                "learning rate."
-            )
-        if done >= 0.3 and point.dead > 0.5:
-            found["dying"] = (
-                f"{point.dead:.0%} of {self.name}'s latents are dead after {done:.0%} of its training; take fewer "
-                "latents, more tokens, or a larger aux_coefficient."
-            )
-        if done >= 0.3:  # penalties have their full weight by then
-            self.best = min(self.best, self.level)
-        unsaid = [text for what, text in found.items() if what not in self.said]
-        self.said |= set(found)
-        return unsaid
-
-
-class _Run:
-    """The step, histories and warnings of a run, and its checkpoint."""
-
-    def __init__(self, jobs: Sequence[Job], source: TokenSource, steps: int, folder: Path | None):
-        self.jobs, self.steps, self.path = jobs, steps, None if folder is None else folder / CHECKPOINT
-        self.step, self.began = 0, time.perf_counter()
-        if folder is not None:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise cannot_write(folder, error) from error
-        self.history: dict[str, list[Point]] = {job.name: [] for job in jobs}
-        self.warnings: dict[str, list[str]] = {job.name: [] for job in jobs}
-        plan = [[job.name, job.reads, job.writes, job.skip, job.training.content()] for job in jobs]
-        data = [source.tokens, dict(source.widths)]
-        self.plan = hashlib.sha256(json.dumps([plan, data, steps], sort_keys=True).encode()).hexdigest()
-
-    @property
-    def seconds(self) -> float:
-        """How long it took, before interruptions too."""
-        return time.perf_counter() - self.began
-
-    def watches(self) -> dict[str, Watch]:
-        """Watches that have seen what happened so far: what was said before an interruption is not said again."""
-        watch = {job.name: Watch(job.name) for job in self.jobs}
-        for name, points in self.history.items():
-            for point in points:
-                watch[name].look(point, point.step / self.steps)
-        return watch
-
-    def note(self, points: Mapping[str, Point], warnings: Mapping[str, Sequence[str]]) -> None:
-        for name, point in points.items():
-            self.history[name].append(point)
-            self.warnings[name] += warnings[name]
-
-    def save(self, trainees: Mapping[str, Trainee]) -> None:
-        """Write the checkpoint; the one before stays until this one is whole. Raises StorageError."""
-        if self.path is None:
-            return
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
-
-        about = {
-            "plan": self.plan,
-            "step": str(self.step),
-            "seconds": str(self.seconds),
-            "warnings": json.dumps(self.warnings),
-            "history": json.dumps({name: [asdict(point) for point in points] for name, points in self.history.items()}),
-        }
-        state = {
-            f"{number}.{key}": value.detach().cpu().clone()
-            for number, job in enumerate(self.jobs)
-            for key, value in trainees[job.name].state().items()
-        }
-        temporary = self.path.with_name(f".{self.path.name}.tmp")
-        try:
-            save_file(state, temporary, metadata=about)
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        except (OSError, SafetensorError) as error:  # safetensors has its own word for a failed write
-            temporary.unlink(missing_ok=True)
-            cause = error if isinstance(error, OSError) else OSError(str(error))
-            raise cannot_write(self.path.parent, cause) from error
-
-    def restore(self, trainees: Mapping[str, Trainee]) -> None:
-        """Go on from the checkpoint, if there is a readable one of this plan."""
-        if self.path is None or not self.path.is_file():
-            return
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                about = file.metadata() or {}
-                if about.get("plan") != self.plan:
-                    return
-                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError):
-            return  # damaged: the training starts again
-        for number, job in enumerate(self.jobs):
-            mine = {key.removeprefix(f"{number}."): v for key, v in state.items() if key.startswith(f"{number}.")}
-            trainees[job.name].restore(mine)
-        self.step, self.began = int(about["step"]), time.perf_counter() - float(about["seconds"])
-        self.warnings = json.loads(about["warnings"])
-        self.history = {
-            name: [Point(**point) for point in points] for name, points in json.loads(about["history"]).items()
-        }
