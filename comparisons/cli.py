@@ -24,7 +24,6 @@ app = typer.Typer(
 data_app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(sae_app, name="sae")
-app.command()(probe)
 
 
 def main() -> None:
@@ -98,6 +97,9 @@ def capture(
         paths, _ = execute(plan, store, reporter)
     for model in parsed.models:
         print(f"{model.name}: {paths[f'capture {model.name}']}")
+
+
+app.command()(probe)
 
 
 @app.command("configs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,7 +22,12 @@ def probe(
         list[str] | None,
         typer.Option(help="Globs over site names (default: the config's, else the stem and every block)."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME-probes).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the results (default: runs/NAME, or runs/NAME-probes where the config has more)."
+        ),
+    ] = None,
     cards: Annotated[
         list[str] | None, typer.Option("--card", metavar="MODEL:SITE:FEATURE", help="Also draw the card of a feature.")
     ] = None,
@@ -60,10 +65,13 @@ def only_probes(parsed: Config, sites: list[str] | None) -> Config:
     own = [one for one in parsed.comparisons if isinstance(one, ProbeComparison)] or [ProbeComparison()]
     if sites:
         own = [one.model_copy(update={"sites": sites}) for one in own]
-    return parsed.model_copy(
-        update={"name": f"{parsed.name}-probes", "title": f"What the features encode: {parsed.title or parsed.name}",
-                "comparisons": own, "recordings": []}
-    )  # fmt: skip
+    update: dict[str, Any] = {"comparisons": own, "recordings": []}
+    if (
+        len(own) != len(parsed.comparisons) or parsed.recordings or not parsed.comparisons
+    ):  # there was more than probes: another run, with a folder of its own
+        title = f"What the features encode: {parsed.title or parsed.name}"
+        update |= {"name": f"{parsed.name}-probes", "title": title}
+    return parsed.model_copy(update=update)
 
 
 def _write_tables(tables: list[Path], folder: Path) -> Path:

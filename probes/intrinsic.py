@@ -98,7 +98,8 @@ def nearest_two(points: NDArray) -> tuple[Array, Array]:
     from sklearn.neighbors import NearestNeighbors
 
     centred = x - x.mean(axis=0)
-    found = NearestNeighbors(n_neighbors=2, algorithm="brute").fit(centred).kneighbors()[0]
+    # Each point finds itself, too, at about 0: which of several duplicates is itself makes no difference.
+    found = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(centred).kneighbors(centred)[0][:, 1:]
     size = np.linalg.norm(centred, axis=1)
     for row in np.flatnonzero(found[:, 0] < CLOSE * size):
         exact = np.sqrt(((centred - centred[row]) ** 2).sum(axis=1))

@@ -227,3 +227,26 @@ def test_resnet20s_stem_holds_more_simple_features_than_its_last_block(data_fold
         150,
     )
     assert min(share["blocks.0.hook_resid_pre"], share["blocks.1.hook_resid_post"]) > share[last] + 0.2
+
+
+@pytest.mark.filterwarnings("ignore:.*(unexplained|dead after).*")
+def test_latents_of_a_dictionary_are_probed_at_its_site(
+    probes: dict[str, Any],
+    ventral: Callable[..., tuple[int, str, str]],
+    written: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+) -> None:
+    """Before and after TopK, with the variance that it leaves unexplained on gratings."""
+    place = "blocks.1.hook_resid_post"
+    training = {"architecture": {"kind": "topk", "latents": 32, "k": 4}, "epochs": 4, "batch": 64}
+    probes["saes"] = [{"kind": "train", "name": "topk", "sites": [place], "training": training, "least_explained": -9}]
+    probes["comparisons"][0] |= {"sites": [f"{place}/topk"], "probes": ["tuning", "simplicity", "geometry"]}
+    code, _, error = ventral("probe", written(probes), "--out", tmp_path / "out")
+    assert code == 0, error
+    results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
+    found = {result["measure"]: result for result in results if result["comparison"] == "probe"}
+    assert {"FVU on gratings", "share of simple features", "effective number of live latents"} <= set(found)
+    assert {result["site"] for result in found.values()} == {f"{place}/topk"}
+    table = pd.read_csv(tmp_path / "out" / "features.csv")
+    assert len(table) == 32
+    assert {"simplicity", "circular_variance", "post_circular_variance", "post_state"} <= set(table)
