@@ -36,7 +36,7 @@ class ProbeComparison(ComparisonSpec):
     probes: Annotated[list[Part], Field(min_length=1)] = ["tuning", "simplicity", "decoding", "geometry"]
     """Which probes: selectivity for gratings; how much of each feature Gabors explain; what a linear reader finds
     across conditions; how many dimensions the population fills."""
-    images: Annotated[int, Field(ge=20)] = 500
+    images: Annotated[int, Field(ge=20)] = 300
     """Drawn textures, shapes and scenes behind simplicity and geometry."""
     places: Annotated[int, Field(ge=1)] = 4
     """Tokens of each image whose windows are used."""
