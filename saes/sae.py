@@ -40,7 +40,7 @@ Architecture = Literal[
     "jumprelu_skip_transcoder",
 ]
 Normalisation = Literal["none", "expected_average_only_in", "layer_norm", "constant_norm_rescale"]
-ROWS = 1024
+ROWS = 512
 """Tokens that are encoded at once: a block of pre-activations stays small, whatever the caller hands over."""
 
 

@@ -24,7 +24,7 @@ from torch.nn import functional
 from saes.codes import SparseCodes
 
 Precision = Literal["fp32", "bf16"]
-ROWS = 256
+ROWS = 512
 """Tokens whose pre-activations are held at once."""
 GROUPS = 512
 """Groups of latents in the first stage of top-k."""
