@@ -2,10 +2,11 @@
 
     python benchmarks/sae_training.py [--quick] [--json FILE] [--only NAME ...] [--steps N]
 
-Both sides train TopK dictionaries on the same batches in this run, turn about, with AuxK and the tracking of dead
-latents on, 8,192 latents, k = 32. What is printed is the median time of a step, the ratio theirs / ours, and, as the
-difference, how far ours is from theirs in the share of variance left unexplained on other tokens after the same
-number of steps, relative to theirs (below 0: ours explains more). "Limit" is the encoder's matrix product alone.
+Both sides train TopK dictionaries (8,192 latents, k = 32) on the same batches in this run, one side after the other,
+with AuxK and the tracking of dead latents on; none is dead after so few steps, so the auxiliary loss itself costs
+neither side. What is printed is the median time of a step, the ratio theirs / ours, and, as the difference, how far
+ours is from theirs in the share of variance left unexplained on other tokens after the same number of steps, relative
+to theirs (below 0: ours explains more); neither has converged by then. "Limit" is the encoder's matrix product alone.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ A dictionary trained on u = (x - m) / s (s one number, or one a dimension) that 
     b_enc' = b_enc                    if b_dec is subtracted at the input
            = b_enc - (m / s) W_enc    if not
 
-the same latents, and the same reconstruction as s u_hat + m.
+the same latents, and the same reconstruction as s u_hat + m. (What is trained here is folded by
+`saes.input_scaling.folded`, where latents get the stream's units.)
 """
 
 from __future__ import annotations

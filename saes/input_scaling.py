@@ -56,7 +56,8 @@ def folded(tensors: dict[str, torch.Tensor], reads: Scaling, writes: Scaling, *,
 
     Where one scale serves all dimensions, decoder directions keep their norms and latents get the stream's units;
     else (crosscoders) latents keep theirs. Exact: top-k, ReLU and thresholds commute with one positive factor.
-    Computed in float64: a mean that is large beside the deviations is rounded once.
+    Computed in float64: a mean that is large beside the deviations is rounded once. For dictionaries of others, whose
+    latents keep their units and whose b_dec may not be subtracted at the input, see `saes.folding`.
     """
     out = {name: value.detach().double() for name, value in tensors.items()}
     reads, writes = (Scaling(part.mean.double(), part.scale.double()) for part in (reads, writes))
