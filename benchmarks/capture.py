@@ -34,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -273,9 +273,9 @@ def bare(name: str, n: int, *, channels_last: bool = False, compute: str = "floa
 # ------------------------------------------------------------------------------------------------- the comparisons
 
 
-def against_forward(setting: Setting) -> list[Row]:
+def against_forward(setting: Setting) -> Iterator[Row]:
     """(a) All resid_post sites; 1.10x of the bare forward pass with the same batch and type."""
-    rows, n = [], setting.images
+    n = setting.images
     forms: list[tuple[Any, str]] = [("mean", "float32"), (16, "float32"), ("all", "float16"), ("all", "float32")]
     for name, conv in (("resnet50", True), ("vit", False)):
         for tokens, dtype in [form for form in forms if not setting.quick or form[1] == "float32"]:
@@ -289,11 +289,10 @@ def against_forward(setting: Setting) -> list[Row]:
             )
             label = f"{tokens} tokens" if tokens in ("all", "mean") else f"{tokens} patches"
             note = f"{n / times.ours:.1f} images/s"
-            rows.append(at_most(f"(a) {name}, {label} as {dtype} / bare forward", times, 1.10, note=note))
-    return rows
+            yield at_most(f"(a) {name}, {label} as {dtype} / bare forward", times, 1.10, note=note)
 
 
-def memory_format(setting: Setting) -> list[Row]:
+def memory_format(setting: Setting) -> Iterator[Row]:
     """(b) channels_last against not: through capture, of the bare forward pass, and torch's default against capture."""
     n = min(setting.images, 128)
     ready("resnet50", n)
@@ -302,27 +301,28 @@ def memory_format(setting: Setting) -> list[Row]:
         lambda: captured("resnet50", n, tokens="mean", channels_last=False, keep=True),
         setting.repeats,
     )
-    rows = [faster("(b) resnet50, not channels_last / channels_last", times, 1.5, differences(a, b))]
+    yield faster("(b) resnet50, not channels_last / channels_last", times, 1.5, differences(a, b))
     sides = [Elsewhere("bare", "resnet50", n, channels_last=last) for last in (True, False)]
     times, _, _ = timed(*sides, setting.repeats)
-    rows.append(faster("(b) the same of the bare forward pass", times, None))
+    yield faster("(b) the same of the bare forward pass", times, None)
     times, _, _ = timed(lambda: captured("resnet50", n, tokens="mean"), sides[1], setting.repeats)
-    rows.append(faster("(b) torch's default forward pass / capture", times, None))
+    yield faster("(b) torch's default forward pass / capture", times, None)
     times, a, b = timed(
         lambda: captured("resnet50", n, tokens="mean", keep=True),
         lambda: captured("resnet50", n, tokens="mean", fold_batchnorm=False, keep=True),
         setting.repeats,
     )
-    return [*rows, faster("(b) BatchNorm as it is / folded", times, None, differences(a, b))]
+    yield faster("(b) BatchNorm as it is / folded", times, None, differences(a, b))
 
 
-def lower_precision(setting: Setting) -> list[Row]:
+def lower_precision(setting: Setting) -> Iterator[Row]:
     """(c) bfloat16 against float32, through capture."""
     from bridge.activations import has_bfloat16
 
     if not has_bfloat16("cpu"):
-        return [Row("(c) bfloat16", None, None, None, "reported", note="this processor has no bfloat16")]
-    rows, n = [], min(setting.images, 128)
+        yield Row("(c) bfloat16", None, None, None, "reported", note="this processor has no bfloat16")
+        return
+    n = min(setting.images, 128)
     for name in ("resnet50", "vit"):
         ready(name, n)
         times, a, b = timed(
@@ -330,13 +330,12 @@ def lower_precision(setting: Setting) -> list[Row]:
             lambda name=name: captured(name, n, tokens="mean", keep=True),
             setting.repeats,
         )
-        rows.append(faster(f"(c) {name}, float32 / bfloat16", times, None, differences(a, b)))
-    return rows
+        yield faster(f"(c) {name}, float32 / bfloat16", times, None, differences(a, b))
 
 
-def pass_a_site(setting: Setting) -> list[Row]:
+def pass_a_site(setting: Setting) -> Iterator[Row]:
     """(d) All sites in one pass against a pass a site (each stopping at its site)."""
-    rows, n = [], 32
+    n = 32
     for name in ("resnet50", "vit"):
         ready(name, n)
         sites = [site for site in network(name).sites if site.endswith("hook_resid_post")]
@@ -347,11 +346,10 @@ def pass_a_site(setting: Setting) -> list[Row]:
         times, a, b = timed(
             lambda name=name: captured(name, n, tokens="mean", keep=True), one_by_one, min(setting.repeats, 3)
         )
-        rows.append(faster(f"(d) {name}, a pass a site / one pass", times, 2, max(differences(part, a) for part in b)))
-    return rows
+        yield faster(f"(d) {name}, a pass a site / one pass", times, 2, max(differences(part, a) for part in b))
 
 
-def early_stop(setting: Setting) -> list[Row]:
+def early_stop(setting: Setting) -> Iterator[Row]:
     """(e) Block 6 of 12 against all 12 blocks."""
     n, site = min(setting.images, 96), "blocks.5.hook_resid_post"
     ready("vit", n)
@@ -360,14 +358,14 @@ def early_stop(setting: Setting) -> list[Row]:
         lambda: captured("vit", n, tokens="mean", keep=True),
         setting.repeats,
     )
-    rows = [at_most("(e) vit, capture of block 6 / capture of all 12", times, 0.60, differences(a, b))]
+    yield at_most("(e) vit, capture of block 6 / capture of all 12", times, 0.60, differences(a, b))
     times, _, _ = timed(lambda: captured("vit", n, site, tokens="mean"), Elsewhere("bare", "vit", n), setting.repeats)
-    return [*rows, at_most("(e) vit, capture of block 6 / bare forward", times, 0.60)]
+    yield at_most("(e) vit, capture of block 6 / bare forward", times, 0.60)
 
 
-def other_extractors(setting: Setting) -> list[Row]:
+def other_extractors(setting: Setting) -> Iterator[Row]:
     """(f) Brain-Score's own extractor, and thingsvision where it is installed: same layers, images, preprocessing."""
-    rows, n = [], 64
+    n = 64
     for name in ("resnet50", "vit"):
         backbone = network(name)
         layers = [block.module for block in backbone.blocks]
@@ -396,14 +394,14 @@ def other_extractors(setting: Setting) -> list[Row]:
                 mine = mine.transpose(0, 2, 1)  # theirs is channel by channel
             worst = max(worst, float(np.abs(mine.reshape(n, -1) - other).max() / np.abs(other).max()))
         note = f"{n} images, all tokens, written and read back"
-        rows.append(faster(f"(f) {name}, Brain-Score's PytorchWrapper / capture", times, 1, worst, note))
+        yield faster(f"(f) {name}, Brain-Score's PytorchWrapper / capture", times, 1, worst, note)
     try:
         import thingsvision  # noqa: F401
 
         note = "installed; not measured"
     except ImportError:
         note = "not installed"
-    return [*rows, Row("(f) thingsvision", None, None, None, ">= 1", note=note)]
+    yield Row("(f) thingsvision", None, None, None, ">= 1", note=note)
 
 
 MEMORY = """
@@ -423,7 +421,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
 
 
-def memory(setting: Setting) -> list[Row]:
+def memory(setting: Setting) -> Iterator[Row]:
     """(g) Peak memory (MB) of a process that captures 10,000 images against one that captures 1,000."""
     tokens: Any = 16 if setting.quick else "all"
     root, peaks = str(Path(__file__).resolve().parent.parent), []
@@ -432,16 +430,17 @@ def memory(setting: Setting) -> list[Row]:
         peaks.append(float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True).stdout))
     ratio = peaks[0] / peaks[1]
     note = f"MB; ResNet-20, tokens {tokens}, float16"
-    return [Row("(g) peak memory, 10,000 / 1,000 images", *peaks, ratio, "<= 1.10", met=ratio <= 1.1, note=note)]
+    yield Row("(g) peak memory, 10,000 / 1,000 images", *peaks, ratio, "<= 1.10", met=ratio <= 1.1, note=note)
 
 
-def cuda(setting: Setting) -> list[Row]:
+def cuda(setting: Setting) -> Iterator[Row]:
     """(h) Images a second and share of the bare forward pass on a CUDA device."""
     import torch
 
     if not torch.cuda.is_available():
-        return [Row("(h) CUDA", None, None, None, "reported", note="no device")]
-    rows, n = [], setting.images
+        yield Row("(h) CUDA", None, None, None, "reported", note="no device")
+        return
+    n = setting.images
     for name, conv in (("resnet50", True), ("vit", False)):
         for compute in ("float32", "bfloat16"):
             options = {"device": "cuda", "compute": compute}
@@ -451,11 +450,10 @@ def cuda(setting: Setting) -> list[Row]:
                 setting.repeats,
             )
             note = f"{n / times.ours:.0f} images/s; bare {n / times.theirs:.0f}; {torch.cuda.get_device_name()}"
-            rows.append(at_most(f"(h) {name}, {compute}, capture / bare forward", times, None, note=note))
-    return rows
+            yield at_most(f"(h) {name}, {compute}, capture / bare forward", times, None, note=note)
 
 
-def reading(setting: Setting) -> list[Row]:
+def reading(setting: Setting) -> Iterator[Row]:
     """(i) Images made ahead by threads against in line; shuffled tokens against rows copied one by one."""
     import torch
 
@@ -468,7 +466,7 @@ def reading(setting: Setting) -> list[Row]:
         lambda: captured("resnet50", n, workers=0, **options),
         setting.repeats,
     )
-    rows = [faster("(i) resnet50 bfloat16, images in line / by 2 threads", times, None, differences(a, b))]
+    yield faster("(i) resnet50 bfloat16, images in line / by 2 threads", times, None, differences(a, b))
 
     found = captured("vit", 64, "blocks.0.hook_resid_post", keep=True)
     (site,) = found.sites
@@ -492,7 +490,7 @@ def reading(setting: Setting) -> list[Row]:
 
     times, tokens, _ = timed(shuffled, copied, setting.repeats)
     note = f"{tokens / times.ours:.0f} tokens/s of width 768"
-    return [*rows, faster("(i) shuffled tokens, row by row / reservoir", times, None, note=note)]
+    yield faster("(i) shuffled tokens, row by row / reservoir", times, None, note=note)
 
 
 def differences(a: Any, b: Any) -> float:
@@ -545,8 +543,8 @@ def main() -> None:
                 f"{difference:>10} {verdict} {row.note}",
                 flush=True,
             )
-        if given.json:
-            given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+            if given.json:
+                given.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     print(f"peak memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
