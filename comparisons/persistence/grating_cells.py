@@ -51,7 +51,7 @@ class Cells:
 
 
 def grating_cells(orientation: Array, cycles: Array, phase: Array) -> Cells:
-    """The cells of gratings [n] (degrees, cycles an image, degrees). Stimuli with NaN are no gratings and count nowhere.
+    """The cells of gratings [n] (degrees, cycles an image, degrees). Stimuli with NaN are no gratings.
 
     Raises InputError for fewer than four orientations, four frequencies or two phases, and for an orientation and
     frequency that one half of the phases lacks.
@@ -76,9 +76,9 @@ def grating_cells(orientation: Array, cycles: Array, phase: Array) -> Cells:
                     )
                 rows.append(mine / mine.sum())
                 shows.append((2 * np.deg2rad(angle), f, half, a * len(frequencies) + f))
-    angle2, f, half_, pair = (np.array(column) for column in zip(*shows, strict=True))
-    target = np.stack([np.cos(angle2), np.sin(angle2)], axis=1)
-    return Cells(np.array(rows), target, f.astype(np.intp), half_.astype(np.intp), pair.astype(np.intp))
+    doubled, *codes = (np.array(column) for column in zip(*shows, strict=True))
+    target = np.stack([np.cos(doubled), np.sin(doubled)], axis=1)
+    return Cells(np.array(rows), target, *(code.astype(np.intp) for code in codes))
 
 
 @dataclass(frozen=True)
@@ -216,12 +216,12 @@ def _predictions(
 def _estimates(
     errors: Array, totals: Array, cells: Cells, draws: int, rng: np.random.Generator
 ) -> tuple[Estimate, Estimate, float, float, float] | None:
-    """(D, excess, R2, R2 of the simple reference, R2 of the complex-only one) from errors [1 + group, population, cell];
-    None where the reference cannot be decoded. Populations: the recorded one, then the references of S, then of C."""
+    """(D, excess, R2, R2 of the simple reference, R2 of the complex-only one) from errors [1 + group, population,
+    cell]; None where the reference cannot be decoded. Populations: the recorded one, references of S, then of C."""
 
     def scores(weights: Array, one: Array) -> tuple[Array, Array, Array]:
         """R2 of the three under cell weights [draw, cell]."""
-        r2 = 1 - (weights @ one.T) / (weights @ totals)[:, None]
+        r2: Array = 1 - (weights @ one.T) / (weights @ totals)[:, None]
         return r2[:, 0], r2[:, 1 : 1 + REFERENCES].mean(axis=1), r2[:, 1 + REFERENCES :].mean(axis=1)
 
     flat = np.ones((1, len(totals)))

@@ -6,7 +6,8 @@ from banded ridge of responses on a simple band S and a complex band C, nested c
 from S in part (kappa > .1) and part of C is missing, phi is above 0 though no neuroid reads S: S stands in for what is
 missing. How far, is measured on C itself. Half of its features, M, are predicted from the other half H:
 
-    rho = sum [MSE(M | H) - MSE(M | H, S)] / sum MSE(M | H),   leak bound_k = q95(rho) sum_i (MSE_i(C) - noise_i) / sum_i sigma2_sig,i
+    rho = sum [MSE(M | H) - MSE(M | H, S)] / sum MSE(M | H)
+    leak bound_k = q95(rho) sum_i (MSE_i(C) - noise_i) / sum_i sigma2_sig,i
 
 The bound is two to three times too high where C is complete, and holds where up to three quarters of it are missing.
 """
