@@ -221,7 +221,7 @@ def _estimates(
 
     def scores(weights: Array, one: Array) -> tuple[Array, Array, Array]:
         """R2 of the three under cell weights [draw, cell]."""
-        r2: Array = 1 - (weights @ one.T) / (weights @ totals)[:, None]
+        r2 = np.asarray(1 - (weights @ one.T) / (weights @ totals)[:, None], np.float64)
         return r2[:, 0], r2[:, 1 : 1 + REFERENCES].mean(axis=1), r2[:, 1 + REFERENCES :].mean(axis=1)
 
     flat = np.ones((1, len(totals)))
