@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field
 from typing_extensions import override
 
+from bridge.errors import ConfigError
 from bridge.models.base import Backbone, ModelSpec, Preprocessing
 from bridge.models.seeding import drawn
 from bridge.streams import BlockMap
@@ -20,6 +22,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {"width": 16},
     "plain": {"width": 16, "plain": True},
     "residual-narrow": {"width": 8},
+    "plain-narrow": {"width": 8, "plain": True},
     "residual-wide": {"width": 20},
     "residual-ticket": {"width": 16},
     "vit": {},
@@ -33,13 +36,26 @@ def build(name: str) -> nn.Module:
     return ViT() if name == "vit" else Residual(**NETWORKS[name])
 
 
+def checkpoint(network: str, training: int = 0) -> Path:
+    """The weights of a network from one of its trainings. Raises ConfigError for a training that does not ship."""
+    path = WEIGHTS / (f"{network}.{training}.safetensors" if training else f"{network}.safetensors")
+    if not path.is_file():
+        known = sorted(WEIGHTS.glob(f"{network}.*safetensors"))
+        raise ConfigError(f"{network} ships with {len(known)} training(s), numbered from 0; training {training} is none.")
+    return path
+
+
 class DemoNetwork(ModelSpec):
     """A network that ships with the project: 64 x 64 inputs, eight categories of drawn objects."""
 
     kind: Literal["demo"] = "demo"
-    network: Literal["residual", "plain", "residual-narrow", "residual-wide", "residual-ticket", "vit"] = "residual"
-    """Pre-activation ResNet, its plain twin without skips, a narrower and a wider one, a lottery ticket of it (80% of
-    its weights pruned, rewound, trained again), or a small transformer."""
+    network: Literal[
+        "residual", "plain", "residual-narrow", "plain-narrow", "residual-wide", "residual-ticket", "vit"
+    ] = "residual"
+    """Pre-activation ResNet, its plain twin without skips, narrower ones of both and a wider one, a lottery ticket of
+    it (80% of its weights pruned, rewound, trained again), or a small transformer."""
+    training: Annotated[int, Field(ge=0, le=4)] = 0
+    """Which training of the network, by its seed: the narrow ones ship with five (0 to 4), the others with one."""
 
     @override
     def fingerprint(self) -> dict[str, Any]:
@@ -48,7 +64,7 @@ class DemoNetwork(ModelSpec):
         return {**super().fingerprint(), **weights_fingerprint(self._checkpoint())}
 
     def _checkpoint(self) -> Path | None:
-        return WEIGHTS / f"{self.network}.safetensors" if not self.untrained else None
+        return checkpoint(self.network, self.training) if not self.untrained else None
 
     @override
     def build(self) -> Backbone:

@@ -1,6 +1,7 @@
 """Train the embedded networks on drawn scenes: `python -m bridge.models.networks.train_demo [NAME ...]`.
 
-Writes bridge/models/weights/NAME.safetensors and what it reaches to bridge/models/weights/accuracy.json.
+Writes bridge/models/weights/NAME.safetensors and what it reaches to bridge/models/weights/accuracy.json. NAME.SEED
+trains a network from another seed than 0: claims about trained networks need several of them.
 Eight object categories, position, size, pose, tone and background varied; the exemplars that are tested on are not
 trained on. Eight epochs take five to ten minutes a network on two cores. The residual network and its plain twin see
 the same images in the same order and differ in nothing but the skips.
@@ -105,7 +106,8 @@ def main(names: list[str]) -> None:
     WEIGHTS.mkdir(exist_ok=True)
     table = WEIGHTS / "accuracy.json"
     for name in names:
-        module = train(name, images[~held_out], labels[torch.from_numpy(~held_out)])
+        network, _, seed = name.partition(".")
+        module = train(network, images[~held_out], labels[torch.from_numpy(~held_out)], int(seed or 0))
         reached = json.loads(table.read_text()) if table.exists() else {}
         reached[name] = {
             "held_out_exemplars": round(accuracy(module, images[held_out], labels[torch.from_numpy(held_out)]), 4),
@@ -123,5 +125,5 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=list(NETWORKS), help=", ".join(NETWORKS))
+    parser.add_argument("names", nargs="*", default=list(NETWORKS), help=f"{', '.join(NETWORKS)}; NAME.SEED")
     main(parser.parse_args().names)
