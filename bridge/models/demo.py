@@ -41,7 +41,7 @@ def checkpoint(network: str, training: int = 0) -> Path:
     path = WEIGHTS / (f"{network}.{training}.safetensors" if training else f"{network}.safetensors")
     if not path.is_file():
         known = sorted(WEIGHTS.glob(f"{network}.*safetensors"))
-        raise ConfigError(f"{network} ships with {len(known)} training(s), numbered from 0; training {training} is none.")
+        raise ConfigError(f"{network} ships with {len(known)} training(s), from 0; there is no training {training}.")
     return path
 
 

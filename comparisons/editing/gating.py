@@ -33,8 +33,8 @@ CLIP = 3.0
 
 @dataclass(frozen=True)
 class Gating:
-    """mod and its standard error of each latent [m], the root mean square of M_fh over h [m], and how well the gate predicts the
-    pooled slope of tokens on which it was not estimated (correlation, mean of both halves).
+    """mod and its standard error of each latent [m], the root mean square of M_fh over h [m], and how well the gate
+    predicts the pooled slope of tokens on which it was not estimated (correlation, mean of both halves).
 
     NaN where a latent is constant in a half, and everywhere where no latent has a negative slope.
     """

@@ -91,9 +91,9 @@ def sort_latents(slopes: Slopes, gating: Gating) -> Sorted:
 def editing_verdict(subject: str, trained: Counts, untrained: Sequence[Counts]) -> Verdict:
     """P3 of a network from the latents of its blocks, pooled, and those of its untrained copies.
 
-    SUPPORTED: edited >= 4% and kept >= 25% of the live latents, and more edited ones than in the untrained copies (than
-    in each, and than in all by Fisher's exact test at 5%). REFUTED: at least 200 live latents, the upper Wilson bound of
-    the edited share below 4%, and no such excess. NOT TESTABLE: no live latent. Else INCONCLUSIVE.
+    SUPPORTED: edited >= 4% and kept >= 25% of the live latents, and more edited ones than in the untrained copies
+    (than in each, and than in all by Fisher's exact test at 5%). REFUTED: at least 200 live latents, the upper Wilson
+    bound of the edited share below 4%, and no such excess. NOT TESTABLE: no live latent. Else INCONCLUSIVE.
     """
     if not trained.live:
         return Verdict(
@@ -115,8 +115,8 @@ def editing_verdict(subject: str, trained: Counts, untrained: Sequence[Counts]) 
         "kept share": kept,
     }
     reasons = [
-        f"{trained.edited} of {trained.live} live latents ({edited:.1%} [{low:.1%}, {high:.1%}]) are deleted by a write "
-        f"that a context in the stream gates, {trained.kept} ({kept:.0%}) are kept"
+        f"{trained.edited} of {trained.live} live latents ({edited:.1%} [{low:.1%}, {high:.1%}]) are deleted by a "
+        f"write that a context in the stream gates, {trained.kept} ({kept:.0%}) are kept"
     ]
     alive = [counts for counts in untrained if counts.live]
     if not alive:

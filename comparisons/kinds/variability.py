@@ -1,0 +1,179 @@
+"""`kind: variability`: does what varies at a stage of the stream come from all the stages before it (P2)?
+
+Of networks: how much of a change at every stage arrives, as it was, at later ones. A stage a model measures, a stage a
+network judges; transport.json beside the results holds the curves against distance.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from bridge.spec import Seed
+from bridge.store import write_atomically
+from comparisons.kinds.base import ComparisonSpec
+from comparisons.networks import Network, model_of, networks_of
+
+if TYPE_CHECKING:
+    from bridge.models import ModelSpec
+    from comparisons.plan import Planner, Progress
+
+MEASURED = "transport.json"
+IMAGES = "drawn scenes"
+
+
+class VariabilityComparison(ComparisonSpec):
+    """P2: transport of variation along the stream of networks, with its verdict."""
+
+    kind: Literal["variability"] = "variability"
+    networks: list[Network] | None = None
+    """The networks to judge, by names of the models; every trained model where left out. A verdict in favour asks for
+    five trained seeds and a plain twin."""
+    images: Annotated[int, Field(ge=2)] = 32
+    """Drawn scenes at which Jacobians are taken."""
+    labelled: Annotated[int, Field(ge=16)] = 256
+    """Drawn scenes from which the directions that a category uses are found."""
+    vectors: Annotated[int, Field(ge=1)] = 16
+    """Random vectors an image, at most; fewer where they give t a standard error of .02."""
+    image_seed: Seed = 2000
+    """Seed of the drawn scenes."""
+
+    @override
+    def add_stages(self, planner: Planner) -> list[str]:
+        return self._add_networks(planner)
+
+    # --------------------------------------------------------------------------------------------------- networks
+
+    def _add_networks(self, planner: Planner) -> list[str]:
+        networks = networks_of(planner.config, self.networks)
+        names = dict.fromkeys(name for network in networks for name in network.members)
+        stages = {name: self._add_model(planner, model_of(planner.config, name)) for name in names}
+        return [*stages.values(), *(self._add_verdict(planner, network, stages) for network in networks)]
+
+    def _add_model(self, planner: Planner, model: ModelSpec) -> str:
+        seed = planner.config.seed
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from bridge.stimuli.battery import Battery
+            from comparisons.variability.measured import measure_network
+
+            backbone = model.load()
+            size = backbone.preprocessing.size if backbone.preprocessing is not None else 64
+            stimuli = Battery(
+                name=IMAGES, families=("scenes",), size=size, seed=self.image_seed, limit={"scenes": self.labelled}
+            ).load()
+            measured = measure_network(
+                backbone, stimuli, images=self.images, most=self.vectors, seed=seed, progress=progress
+            )
+            write_atomically(folder / MEASURED, json.dumps(measured, indent=1))
+            about = {"model": model.name, "role": model.shown_as, "seed": seed, "n_stimuli": self.images}
+            results, dropped = _results(measured, about)
+            write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
+
+        inputs = {
+            **{key: value for key, value in self.content().items() if key != "networks"},
+            "seed": seed,
+            "model": model.fingerprint(),
+            "name": [model.name, model.shown_as],
+        }
+        code = (__name__, "comparisons.variability.measured", "bridge.models", "bridge.stimuli")
+        libraries = ("numpy", "scipy", "torch")
+        return planner.add(f"variability {model.name}", "variability", inputs, build, libraries=libraries, code=code)
+
+    def _add_verdict(self, planner: Planner, network: Network, stages: Mapping[str, str]) -> str:
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.variability.measured import to_the_end
+            from comparisons.verdicts.variability import network_variability
+
+            measured = {name: json.loads((needed[stages[name]] / MEASURED).read_text()) for name in network.members}
+            ends = {name: to_the_end(one) for name, one in measured.items()}
+            verdict = network_variability(
+                network.name,
+                *([ends[name] for name in names] for names in (network.trained, network.plain, network.untrained)),
+            )
+            curves = {
+                role: {name: measured[name]["pairs"] for name in names}
+                for role, names in (
+                    ("trained", network.trained),
+                    ("plain", network.plain),
+                    ("untrained", network.untrained),
+                )
+            }
+            write_atomically(folder / "curves.json", json.dumps(curves, indent=1))
+            content = {"results": [], "verdicts": [verdict.model_dump()], "dropped": []}
+            write_atomically(folder / "results.json", json.dumps(content))
+
+        return planner.add(
+            f"variability, verdict on {network.name}",
+            "variability-verdict",
+            {"network": network.content()},
+            build,
+            needs=tuple(dict.fromkeys(stages[name] for name in network.members)),
+            libraries=("numpy", "scipy"),
+            code=(__name__, "comparisons.verdicts.variability"),
+        )
+
+
+def _results(measured: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results of a model, and what has no number and why."""
+    common = {"comparison": "variability", "recordings": IMAGES, "region": "stream", "n_subjects": 1, **about}
+    results: list[dict[str, Any]] = []
+    dropped = []
+    ends = measured["furthest"]
+    for pair in measured["pairs"]:
+        if ends.get(pair["source"]) != pair["target"]:
+            continue
+        where = f"to {pair['target']}, {pair['distance']} block(s) on"
+        if pair["t"] is None:
+            dropped.append(f"{about['model']} {pair['source']}: no number for t {where} (nothing is carried)")
+            continue
+        half = None if pair["t_se"] is None else 1.96 * pair["t_se"]
+        how = "in one basis" if pair["one basis"] else "directions carried through the projection shortcuts"
+        results.append(
+            {
+                **common,
+                "measure": "transport t",
+                "site": pair["source"],
+                "estimate": pair["t"],
+                "interval": None if half is None else (pair["t"] - half, pair["t"] + half),
+                "notes": [where, how, "interval: over images"],
+            }
+        )
+        share = pair["aligned_share"]
+        if share is not None:
+            results.append({**common, "measure": "aligned share A", "site": pair["source"], "estimate": share,
+                            "notes": [where]})  # fmt: skip
+    if ratios := [one["ratio"] for one in measured["bypass"] if math.isfinite(one["ratio"])]:
+        middle = sorted(ratios)[len(ratios) // 2]
+        note = f"median over {len(ratios)} pairs of writes; 1: all goes through the write between"
+        results.append(
+            {**common, "measure": "bypass ratio of writes", "site": None, "estimate": middle, "notes": [note]}
+        )
+    for mask in measured["masks"]:
+        note = "what the identity path alone transports through the ReLUs after the sums"
+        results.append({**common, "measure": "trace of the active mask", "site": mask["source"],
+                        "estimate": mask["trace"], "notes": [f"to {mask['target']}", note]})  # fmt: skip
+    if (law := measured["additive"]) is not None:
+        note = f"noise at {len(law['sites'])} stages, read at {law['target']}; a check of linearity alone"
+        results.append({**common, "measure": "additive law, held-out R2", "site": None, "estimate": law["held_out_r2"],
+                        "notes": [note]})  # fmt: skip
+    task = measured["task"]
+    if task is not None and math.isfinite(task["difference"]):
+        half = 1.96 * task["se"] if math.isfinite(task["se"]) else None
+        results.append(
+            {
+                **common,
+                "measure": "transport of task-irrelevant minus relevant directions",
+                "site": task["source"],
+                "estimate": task["difference"],
+                "interval": None if half is None else (task["difference"] - half, task["difference"] + half),
+                "notes": [f"cosines, to {task['target']}", "interval: over directions"],
+            }
+        )
+    return results, dropped

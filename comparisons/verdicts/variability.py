@@ -1,0 +1,110 @@
+"""The rules of P2, variability: is what varies at a stage passed on, as it is, to all later ones?
+
+Of networks, the level of t at the longest distance decides, against a plain twin. Untrained copies are shown beside and
+never subtracted: t near 1 is what the architecture gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from comparisons.results import Verdict
+from comparisons.variability.transport import Transported
+
+PREDICTION = "P2 variability"
+SEEDS = 5
+"""Trained networks that differ by seed, without which nothing is said of an architecture."""
+PASSED_ON, LOST = 0.5, 0.1
+"""t above and below which a stage's variation counts as passed on and as lost."""
+
+# ------------------------------------------------------------------------------------------------------- networks
+
+
+def network_variability(
+    subject: str,
+    trained: Sequence[Mapping[str, Transported]],
+    plain: Sequence[Mapping[str, Transported]] = (),
+    untrained: Sequence[Mapping[str, Transported]] = (),
+) -> Verdict:
+    """P2 of a network from t of every stage to the furthest stage that its directions can be carried to, a mapping
+    (by source) for each seed; of the plain twins and the untrained copies likewise.
+
+    SUPPORTED ("by architecture"): over at least 5 seeds, the lower end of t's interval is above .5 for every source,
+    and the plain twins' t lies within +-.1 (upper ends of |t|'s interval). REFUTED: over at least 5 seeds the upper end
+    is below .1 for every source. NOT TESTABLE without two stages. Intervals are Student's over seeds. Else
+    INCONCLUSIVE.
+    """
+    sources = [name for name in trained[0] if all(name in one for one in trained)] if trained else []
+    if not sources:
+        reason = "there are no two stages between which directions can be carried"
+        return _said(subject, "NOT TESTABLE", [reason], {})
+    levels = {name: over_seeds([one[name] for one in trained]) for name in sources}
+    numbers = {"seeds": float(len(trained))}
+    for name, (mean, low, high) in levels.items():
+        numbers |= {f"t {name}": mean, f"t {name}, lower": low, f"t {name}, upper": high}
+    worst = min(sources, key=lambda name: levels[name][1])
+    best = max(sources, key=lambda name: levels[name][2])
+    first = levels[sources[0]]
+    reasons = [
+        f"t from the first stage is {first[0]:.2f} [{first[1]:.2f}, {first[2]:.2f}] over {len(trained)} trained "
+        f"network(s); over all stages its interval lies in [{levels[worst][1]:.2f}, {levels[best][2]:.2f}]"
+    ]
+    if untrained:
+        levels_untrained = [over_seeds([one[name] for one in untrained if name in one])[0] for name in sources]
+        numbers |= {"t untrained, first": levels_untrained[0], "untrained copies": float(len(untrained))}
+        reasons.append(
+            f"in {len(untrained)} untrained cop{'y' if len(untrained) == 1 else 'ies'} t from the first stage is "
+            f"{levels_untrained[0]:.2f}: what is passed on, the architecture passes on"
+        )
+    twin = None
+    if plain:
+        ends = [over_seeds([one[name] for one in plain if name in one]) for name in plain[0]]
+        twin = max(max(abs(low), abs(high)) for _, low, high in ends)
+        numbers |= {"|t| plain, upper": twin, "plain twins": float(len(plain))}
+        reasons.append(f"in {len(plain)} plain twin(s) |t| is below {twin:.2f} at every stage")
+    if len(trained) < SEEDS:
+        reasons.append(f"an architecture is judged by at least {SEEDS} seeds; {len(trained)} given")
+        return _said(subject, "INCONCLUSIVE", reasons, numbers)
+    if all(high < LOST for _, _, high in levels.values()):
+        reasons.append(f"less than {LOST} arrives as it was")
+        return _said(subject, "REFUTED", reasons, numbers)
+    if all(low > PASSED_ON for _, low, _ in levels.values()):
+        if twin is not None and twin < LOST:
+            reasons.append("passed on by architecture: the same layers without skips lose it")
+            return _said(subject, "SUPPORTED", reasons, numbers)
+        reasons.append(
+            "no plain twin was given" if twin is None else f"the plain twin's |t| is not shown to be below {LOST}"
+        )
+        return _said(subject, "INCONCLUSIVE", reasons, numbers)
+    reasons.append(f"t is neither above {PASSED_ON} at every stage nor below {LOST} at every stage")
+    return _said(subject, "INCONCLUSIVE", reasons, numbers)
+
+
+def over_seeds(found: Sequence[Transported]) -> tuple[float, float, float]:
+    """Mean t over seeds and its 95% interval: Student's over seeds; of a single seed, normal over its images."""
+    from scipy.stats import t as student
+
+    values = np.array([one.t for one in found if np.isfinite(one.t)])
+    if not len(values):
+        return float("nan"), float("-inf"), float("inf")
+    if len(values) == 1:
+        half = 1.96 * found[0].t_se if np.isfinite(found[0].t_se) else float("inf")
+    else:
+        half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    mean = float(values.mean())
+    return mean, mean - half, mean + half
+
+
+def _said(subject: str, answer: str, reasons: Sequence[str], numbers: Mapping[str, float]) -> Verdict:
+    known = {name: value for name, value in numbers.items() if np.isfinite(value)}
+    return Verdict.model_validate(
+        {
+            "prediction": PREDICTION,
+            "subject": subject,
+            "answer": answer,
+            "reasons": tuple(reasons),
+            "numbers": known,
+        }
+    )
