@@ -97,7 +97,7 @@ def block_weights(backbone: Backbone, block: int) -> tuple[Array, Array] | None:
     first, last = own
     if first.weight.shape[0] != last.weight.shape[1] or first.weight.shape[1] != last.weight.shape[0]:
         return None
-    if isinstance(first, nn.Conv2d) and (first.stride != (1, 1) or first.kernel_size != last.kernel_size):  # type: ignore[union-attr]
+    if isinstance(first, nn.Conv2d) and (first.stride != (1, 1) or first.kernel_size != last.kernel_size):
         return None
     with torch.no_grad():
         reads = first.weight.double().flatten(2) if first.weight.ndim == 4 else first.weight.double()

@@ -60,7 +60,7 @@ def injected(
     target: str,
     *,
     settings: int = 40,
-    sizes: tuple[float, float] = (0.003, 0.03),
+    sizes: tuple[float, float] = (0.0005, 0.005),
     seed: int = 0,
 ) -> tuple[Array, Array]:
     """Noise variances (sigma_j^2 [settings, sites]) and the mean square change of `target` that each causes [settings].

@@ -103,14 +103,15 @@ def _masks(backbone: Backbone, inputs: Any, posts: list[str]) -> list[dict[str, 
     if not any(block.act for block in backbone.blocks):
         return []
     values = read(backbone, inputs, posts)
-    found = []
+    found: list[dict[str, Any]] = []
     for basis in dict.fromkeys(backbone.sites[name].basis for name in posts):
         names = [name for name in posts if backbone.sites[name].basis == basis]
-        traces = mask_traces([values[name].numpy() for name in names[1:]]) if len(names) > 1 else []
-        found += [
-            {"source": names[0], "target": name, "trace": float(trace)}
-            for name, trace in zip(names[1:], traces, strict=True)
-        ]
+        if len(names) > 1:
+            traces = mask_traces([values[name].numpy() for name in names[1:]])
+            found += [
+                {"source": names[0], "target": name, "trace": float(trace)}
+                for name, trace in zip(names[1:], traces, strict=True)
+            ]
     return found
 
 

@@ -180,7 +180,7 @@ def stream_transport(
             f"Transport was asked for at {count} image(s); give at least two, since its error is over them."
         )
     order = list(backbone.sites)
-    found = {}
+    found: dict[tuple[str, str], Transported] = {}
     for number, source in enumerate(sources):
         behind = [name for name in targets if order.index(name) > order.index(source)]
         if not behind:
@@ -199,9 +199,10 @@ def stream_transport(
 def bypass_ratios(w: dict[tuple[int, int], float]) -> dict[tuple[int, int], float]:
     """w_jk / (w_{j,k-1} w_{k-1,k}) by (j, k) with j < k - 1, from the gains w between *writes* by (j, k).
 
-    1 if all that goes from j to k goes through k - 1; far above 1 where most of it passes k - 1 by.
+    Large where most of what goes from j to k passes k - 1 by. Chains do not give 1, though: what arrives at k - 1 is
+    not isotropic, as the vectors are that were sent from there. Hold it against a plain twin's.
     """
-    found = {}
+    found: dict[tuple[int, int], float] = {}
     for (j, k), gain in w.items():
         near, last = w.get((j, k - 1)), w.get((k - 1, k))
         if j < k - 1 and near is not None and last is not None and near * last > 0:

@@ -1,0 +1,285 @@
+"""`kind: editing`: is part of the incoming stream deleted by a block's own write, depending on context (P3)?
+
+For every dictionary SITE/NAME of the config whose site a next block reads in the same basis: what that block takes away
+of each latent, on drawn scenes that the dictionary was not trained on. A stage a model and dictionary, a stage a
+network that judges the latents of all its blocks together. latents.csv holds a row a latent.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from bridge.errors import ConfigError, did_you_mean
+from bridge.spec import Seed
+from bridge.store import write_atomically
+from comparisons.kinds.base import ComparisonSpec
+from comparisons.networks import Network, model_of, networks_of
+
+if TYPE_CHECKING:
+    from bridge.models import ModelSpec
+    from bridge.stimuli.battery import Battery
+    from comparisons.plan import Planner, Progress
+
+IMAGES = "drawn scenes"
+MEASURED = "editing.json"
+CAUSAL = 32
+"""Images at which Jacobians are taken and writers silenced."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """A dictionary of the stream and the block that reads it."""
+
+    name: str
+    """SITE/NAME."""
+    site: str
+    stage: str
+    """What makes the dictionary."""
+    block: int
+    latents: int | None
+    """Number of latents; None where it is not known before the dictionary is loaded."""
+    least_explained: float
+
+
+class EditingComparison(ComparisonSpec):
+    """P3: deletion of latents by the next block's write, gated by context, with its verdict."""
+
+    kind: Literal["editing"] = "editing"
+    networks: list[Network] | None = None
+    """The networks to judge, by names of the models; every trained model where left out, with all untrained ones as its
+    copies. Dictionaries are needed of each of their models, also of untrained ones."""
+    dictionaries: Annotated[list[str], Field(min_length=1)] = ["*"]
+    """Globs over SITE/NAME or over NAME: which of the config's `saes`, one a site."""
+    tokens: Annotated[int, Field(ge=1)] = 16
+    """Patches of each image that are used."""
+    images: Annotated[int, Field(ge=32)] | None = None
+    """Drawn scenes; where left out as many as give each latent 50 tokens."""
+    image_seed: Seed = 3000
+    """Seed of the drawn scenes: other ones than those that dictionaries are trained on."""
+
+    @override
+    def add_stages(self, planner: Planner) -> list[str]:
+        networks = networks_of(planner.config, self.networks)
+        names = dict.fromkeys(name for network in networks for name in network.members)
+        models = [model_of(planner.config, name) for name in names]
+        reads = {model.name: self._reads(planner, model) for model in models}
+        shown = self._images([read for found in reads.values() for read in found])
+        stages: dict[str, list[str]] = {}
+        for model in models:
+            needed = [site for read in reads[model.name] for site in (read.site, f"blocks.{read.block}.hook_delta")]
+            captured = planner.capture(model, needed, stimuli=shown, tokens=self.tokens)
+            stages[model.name] = [self._add_read(planner, model, read, shown, captured) for read in reads[model.name]]
+        verdicts = [self._add_verdict(planner, network, stages) for network in networks]
+        return [*(stage for found in stages.values() for stage in found), *verdicts]
+
+    def _reads(self, planner: Planner, model: ModelSpec) -> list[Read]:
+        """The chosen dictionaries of a model, each with the block that reads it in its own basis."""
+        offered = planner.features.get(model.name, {})
+        wanted = [name for name in offered if any(_chosen(name, glob) for glob in self.dictionaries)]
+        sites, found = planner.sites(model), []
+        for name in wanted:
+            stage, read, writes = planner.dictionaries[model.name, name]
+            site = sites[read[0]]
+            block = site.block + (site.kind == "resid_post")
+            if len(read) > 1 or writes is not None or site.kind not in ("resid_pre", "resid_post"):
+                continue  # crosscoders and transcoders have no directions in one place of the stream
+            if f"blocks.{block}.hook_delta" not in sites or sites[f"blocks.{block}.hook_delta"].basis != site.basis:
+                continue  # the last block of a basis: what follows writes in another
+            spec = next(one for one in planner.config.saes if name.split("/")[1] in one.names())
+            training = getattr(spec, "training", None)
+            latents = None if training is None else training.architecture.width(site.width)
+            found.append(Read(name, site.name, stage, block, latents, spec.least_explained))
+        if not found:
+            known = sorted({name.split("/")[1] for name in offered})
+            raise ConfigError(
+                f"dictionaries: {model.name} has none that matches {', '.join(self.dictionaries)} at a site whose next "
+                f"block shares its basis; {did_you_mean(self.dictionaries[0], known) if known else 'add `saes`'}."
+            )
+        twice = [read.site for read in found if sum(other.site == read.site for other in found) > 1]
+        if twice:
+            raise ConfigError(f"dictionaries: several of {twice[0]} of {model.name} match; name one (by its NAME).")
+        return found
+
+    def _images(self, reads: list[Read]) -> Battery:
+        """The scenes that all models see."""
+        from bridge.stimuli.battery import Battery
+        from comparisons.editing.measured import images_needed
+
+        known = [read.latents for read in reads if read.latents is not None]
+        count = self.images or (images_needed(max(known), self.tokens) if known else 1000)
+        # Eight categories of four objects; a multiple of five keeps the levels of variation balanced.
+        each = 5 * math.ceil(count / (32 * 5))
+        return Battery(name=IMAGES, families=("scenes",), size=128, seed=self.image_seed, images_per_exemplar=each)
+
+    def _add_read(self, planner: Planner, model: ModelSpec, read: Read, shown: Battery, captured: str) -> str:
+        seed = planner.config.seed
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from bridge.activations import Activations
+            from comparisons.editing import measured
+            from saes.checkpoints import read_folder
+
+            activations = Activations(needed[captured])
+            sae = read_folder(needed[read.stage] / read.name)
+            delta = f"blocks.{read.block}.hook_delta"
+            found = measured.measure_block(sae, activations.read(read.site), activations.read(delta), seed)
+            progress(0.5)
+            backbone, stimuli = model.load(), shown.load()
+            inputs = backbone.prepare([stimuli.image(row) for row in range(0, len(stimuli), len(stimuli) // CAUSAL)])
+            directions = sae.decoder_directions.double().numpy()
+            causal = measured.causal_slopes(backbone, inputs, read.block, directions, seed)
+            progress(0.8)
+            told = {
+                "name": read.name,
+                "block": read.block,
+                "explained": found.explained,
+                "trusted": found.explained >= read.least_explained,
+                "least_explained": read.least_explained,
+                "counts": found.sorted.counts.__dict__,
+                "gate predicts": found.gating.predicted,
+                "cosine of write and stream": found.against,
+                "share of writes below -.3": found.cancelling,
+                "overlap": measured.weight_overlap(backbone, read.block, seed),
+                "repairs": measured.repairs(backbone, inputs, read.block, directions, found),
+            }
+            import pandas as pd
+
+            table = pd.DataFrame(dict(measured.table_of(found, causal)))
+            table.insert(0, "latent", range(len(table)))
+            write_atomically(folder / "latents.csv", table.to_csv(index=False))
+            write_atomically(folder / MEASURED, json.dumps(told, indent=1))
+            about = {"model": model.name, "role": model.shown_as, "seed": seed, "n_stimuli": len(activations)}
+            results, dropped = _results(told, table, about, read)
+            write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
+
+        inputs = {
+            "model": model.fingerprint(),
+            "name": [model.name, model.shown_as],
+            "dictionary": read.name,
+            "block": read.block,
+            "least_explained": read.least_explained,
+            "seed": seed,
+        }
+        return planner.add(
+            f"editing {model.name} {read.name}",
+            "editing",
+            inputs,
+            build,
+            needs=(captured, read.stage),
+            libraries=("numpy", "scipy", "torch"),
+            code=(__name__, "comparisons.editing.measured", "bridge.models", "bridge.stimuli", "saes.checkpoints"),
+        )
+
+    def _add_verdict(self, planner: Planner, network: Network, stages: Mapping[str, list[str]]) -> str:
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.verdicts.editing import Counts, editing_verdict
+
+            blocks = {
+                name: [json.loads((needed[stage] / MEASURED).read_text()) for stage in stages[name]]
+                for name in network.members
+            }
+            trusted = {
+                name: Counts.total([Counts(**one["counts"]) for one in found if one["trusted"]])
+                for name, found in blocks.items()
+            }
+            verdicts = [
+                editing_verdict(network.name, *_pooled(trusted, network.trained, network.untrained)),
+            ]
+            if network.plain:
+                verdicts.append(
+                    editing_verdict(f"{network.name}, plain twin", *_pooled(trusted, network.plain, network.untrained))
+                )
+            write_atomically(folder / "blocks.json", json.dumps(blocks, indent=1))
+            content = {"results": [], "verdicts": [one.model_dump() for one in verdicts], "dropped": []}
+            write_atomically(folder / "results.json", json.dumps(content))
+
+        return planner.add(
+            f"editing, verdict on {network.name}",
+            "editing-verdict",
+            {"network": network.content()},
+            build,
+            needs=tuple(dict.fromkeys(stage for name in network.members for stage in stages[name])),
+            libraries=("numpy", "scipy"),
+            code=(__name__, "comparisons.verdicts.editing"),
+        )
+
+
+def _chosen(name: str, glob: str) -> bool:
+    return fnmatch.fnmatch(name if "/" in glob else name.split("/")[1], glob)
+
+
+def _pooled(trusted: Mapping[str, Any], these: list[str], untrained: list[str]) -> tuple[Any, list[Any]]:
+    """Latents of the networks to judge, all seeds and blocks together, and of each untrained copy."""
+    from comparisons.verdicts.editing import Counts
+
+    return Counts.total([trusted[name] for name in these]), [trusted[name] for name in untrained]
+
+
+def _results(
+    told: Mapping[str, Any], table: Any, about: Mapping[str, Any], read: Read
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results of one dictionary and block, and what has no number and why."""
+    from comparisons.verdicts.evidence import wilson
+
+    common = {
+        "comparison": "editing",
+        "recordings": IMAGES,
+        "region": "latents",
+        "n_subjects": 1,
+        "site": read.name,
+        **about,
+    }
+    results: list[dict[str, Any]] = []
+    dropped: list[str] = []
+    where = f"block {read.block} reads it"
+
+    def say(measure: str, value: float | None, *notes: str, interval: tuple[float, float] | None = None) -> None:
+        if value is None or not math.isfinite(value):
+            dropped.append(f"{about['model']} {read.name}: no number for {measure}")
+            return
+        results.append(
+            {**common, "measure": measure, "estimate": value, "interval": interval, "notes": [where, *notes]}
+        )
+
+    counts, live = told["counts"], table[table["live"]]
+    if not told["trusted"]:
+        dropped.append(
+            f"{about['model']} {read.name}: explains {told['explained']:.0%} of the stream here, less than the "
+            f"{told['least_explained']:.0%} of least_explained; its latents do not count for the verdict"
+        )
+    if counts["live"]:
+        for what in ("edited", "kept"):
+            share = counts[what] / counts["live"]
+            note = f"{counts[what]} of {counts['live']} live latents ({len(table)} in all)"
+            say(f"{what} latents, share", share, note, interval=wilson(counts[what], counts["live"]))
+        say("edit slope, median", float(live["slope"].median()), "partial, over live latents")
+        say("causal edit slope, median", float(live["causal_slope"].median()), "t_f - 1, by intervention")
+        say(
+            "edit slope against causal slope (r)",
+            float(live["slope"].corr(live["causal_slope"])) if len(live) > 2 else None,
+            "Pearson over live latents",
+        )
+    else:
+        dropped.append(f"{about['model']} {read.name}: no live latent of {len(table)}")
+    say("variance explained by the dictionary", told["explained"], "on scenes that it was not trained on")
+    say(
+        "pooled slope predicted by context (r)", told["gate predicts"], "on stimuli on which the gate was not estimated"
+    )
+    say("cosine of write and stream", told["cosine of write and stream"], "both without their means")
+    say("share of writes against the stream", told["share of writes below -.3"], "cosine below -.3")
+    if (overlap := told["overlap"]) is not None:
+        rotated = f"{overlap['mean rotated']:.3f} under random rotations, p {overlap['p']:.3g}"
+        say("overlap of writing and reading weights", overlap["mean"], rotated)
+    if repairs := [one["repair"] for one in told["repairs"]]:
+        note = f"mean over {len(repairs)} pairs of an edited latent and an earlier block"
+        say("self-repair", sum(repairs) / len(repairs), note)
+    return results, dropped

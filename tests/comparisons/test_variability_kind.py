@@ -1,0 +1,73 @@
+"""`kind: variability` through the command line, and the networks that a verdict is about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bridge.errors import ConfigError
+from comparisons.config import parse
+from comparisons.networks import Network, networks_of
+
+STIMULI = {"kind": "battery", "name": "few", "families": ["gratings"], "limit": {"gratings": 12}, "size": 32}
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    return {
+        "name": "p2",
+        "stimuli": STIMULI,
+        "models": [
+            {"name": "residual", "kind": "demo", "network": "residual-narrow"},
+            {"name": "plain", "kind": "demo", "network": "plain", "role": "control"},
+            {"name": "untrained", "kind": "demo", "network": "residual-narrow", "untrained": True},
+        ],
+        "capture": {"workers": 0},
+        "comparisons": [
+            {
+                "kind": "variability",
+                "images": 4,
+                "labelled": 64,
+                "vectors": 1,
+                "networks": [
+                    {"name": "narrow", "trained": ["residual"], "plain": ["plain"], "untrained": ["untrained"]},
+                    {"name": "chain", "trained": ["plain"]},
+                ],
+            }
+        ],
+    }
+
+
+def test_streams_pass_on_and_chains_lose(
+    config: dict[str, Any], written: Callable[[dict[str, Any]], Path], ventral: Callable[..., Any], tmp_path: Path
+) -> None:
+    code, _, said = ventral("run", written(config), "--out", tmp_path / "run")
+    assert code == 0, said
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    t = {(one["model"], one["site"]): one["estimate"] for one in found["results"] if one["measure"] == "transport t"}
+    assert all(value > 0.5 for (model, _), value in t.items() if model == "residual")
+    assert all(abs(value) < 0.1 for (model, _), value in t.items() if model == "plain")
+    assert len([key for key in t if key[0] == "plain"]) == 9, "within each of the three bases"
+    verdicts = {one["subject"]: one for one in found["verdicts"]}
+    assert verdicts["narrow"]["answer"] == verdicts["chain"]["answer"] == "INCONCLUSIVE"
+    assert "at least 5 seeds" in " ".join(verdicts["narrow"]["reasons"])
+    assert any("nothing is carried" in text for text in found["dropped"]) is False
+    measures = {one["measure"] for one in found["results"]}
+    assert "additive law, held-out R2" in measures
+    assert "transport of task-irrelevant minus relevant directions" in measures
+
+
+def test_networks_are_named_by_models_of_the_config(config: dict[str, Any]) -> None:
+    parsed = parse({**config, "comparisons": []})
+    assert networks_of(parsed, None) == [Network(name="residual", trained=["residual"], untrained=["untrained"])]
+    with pytest.raises(ConfigError, match=r"'plane'; did you mean 'plain'"):
+        networks_of(parsed, [Network(name="n", trained=["residual"], plain=["plane"])])
+    with pytest.raises(ConfigError, match="two of them are named 'n'"):
+        networks_of(parsed, [Network(name="n", trained=["residual"]), Network(name="n", trained=["plain"])])
+    nothing = parse({**config, "comparisons": [], "models": config["models"][1:]})
+    with pytest.raises(ConfigError, match="no trained model"):
+        networks_of(nothing, None)
