@@ -78,10 +78,7 @@ def shared_gate(
         found.append(_modulations(latents[test], writes[test], x[test], groups[test], gate))
     (one, se_one, r_one, n_one), (other, se_other, r_other, n_other) = found
     matrix = (one + other) / 2
-    away = matrix.copy()
-    np.fill_diagonal(away, np.nan)
-    with np.errstate(invalid="ignore"):
-        elsewhere = np.sqrt(np.nanmean(away**2, axis=1)) if m > 1 else np.full(m, np.nan)
+    elsewhere = np.sqrt(((matrix**2).sum(axis=1) - np.diag(matrix) ** 2) / max(m - 1, 1))
     return Gating(
         np.diag(matrix).copy(),
         np.sqrt(se_one**2 + se_other**2) / 2,
