@@ -53,7 +53,7 @@ class Dataset:
 
     `read_stimuli`, `read_recordings` and `read_references` take the data set and keyword options; a data set without
     stimuli, recordings or reference RDMs leaves them out. `local_only` says, in a sentence, why a data set cannot be
-    fetched, where that is so.
+    fetched, where that is so; `images` is False where what was shown is not public.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Dataset:
     citation: str
     description: str
     local_only: str = ""
+    images: bool = True
     read_stimuli: Reader | None = None
     read_recordings: Reader | None = None
     read_references: Reader | None = None

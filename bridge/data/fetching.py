@@ -13,6 +13,7 @@ from bridge.errors import InputError, StorageError, UnreachableError
 from bridge.store import cache_folder, cannot_write, digest, file_sha256, write_atomically
 
 TIMEOUT_S = 30
+CHECK_S = 10
 CHUNK_BYTES = 1 << 16
 _verified: set[str] = set()
 
@@ -69,6 +70,24 @@ def fetch_file(address: str, sha256: str, target: Path) -> None:
         raise cannot_write(target.parent, error) from error
 
 
+def check_address(address: str, what: str, instead: str) -> None:
+    """Raise UnreachableError, in one sentence about `what`, unless a server answers at `address`. Fetches nothing.
+
+    `instead` says what else the user can do.
+    """
+    import requests
+
+    try:
+        answer = requests.head(address, timeout=CHECK_S, allow_redirects=True)
+        if answer.status_code >= 500 or answer.status_code == 404:
+            raise requests.HTTPError(response=answer)
+    except requests.RequestException as error:
+        raise UnreachableError(
+            f"{what} would have to be fetched, and {address} cannot be reached ({_reason(error)}); connect to the "
+            f"network, {instead}."
+        ) from error
+
+
 def is_verified(path: Path, sha256: str) -> bool:
     """Whether a file's bytes have this sha256.
 
@@ -108,7 +127,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
-        return f"no answer within {TIMEOUT_S} s"
+        return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "the connection broke off before the file was complete"
     if isinstance(error, requests.ConnectionError):

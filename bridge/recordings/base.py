@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator
 
 from bridge.spec import Spec
 
 if TYPE_CHECKING:
     from bridge.recordings.recordings import Recordings, RegionRDMs
     from bridge.stimuli.stimulus_set import StimulusSet
+
+
+def _forward(window: tuple[float, float]) -> tuple[float, float]:
+    if window[1] <= window[0]:
+        raise ValueError(
+            f"a window is [start, end] in ms after stimulus onset, and {list(window)} ends before it starts"
+        )
+    return window
+
+
+TimeWindow = Annotated[tuple[float, float], AfterValidator(_forward)]
+"""[start, end] in ms from stimulus onset."""
+
+
+class Windowed(Spec):
+    """The times at which recordings that are resolved in time are read."""
+
+    time_window: TimeWindow | None = None
+    """[start, end] in ms after stimulus onset over which responses are averaged; the whole recording where
+    left out."""
+    time_bins: tuple[TimeWindow, ...] = ()
+    """Further windows, such as [[70, 100], [150, 200]], in which responses are given beside the average: for
+    comparisons that are resolved in time."""
 
 
 class RecordingsSpec(Spec):
@@ -22,6 +47,22 @@ class RecordingsSpec(Spec):
         run is recognised by it.
         """
         return self.content()
+
+    def images(self) -> bool:
+        """Whether what was shown is at hand, so that a network can be shown it. Reads no file.
+
+        Recordings without images are for variability alone; whatever compares them with a network leaves them out.
+        """
+        return True
+
+    def prepare(self) -> None:
+        """Fetch what `fingerprint` depends on, where it is not here: files whose hash nobody has declared.
+
+        Called once before a run is planned. Raises UnreachableError when it cannot be fetched.
+        """
+
+    def check_reachable(self) -> None:
+        """Raise UnreachableError when what has to be fetched cannot be. Fetches nothing; for `--dry-run`."""
 
     def load(self, stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
         """The recordings for `stimuli`, aligned by id. Raises InputError where ids do not fit."""

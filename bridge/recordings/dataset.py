@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
 from bridge.data import all_datasets, dataset
-from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.errors import did_you_mean
 from bridge.recordings.base import RecordingsSpec
-from bridge.recordings.recordings import Recordings, RegionRDMs
+from bridge.recordings.selection import aligned, of_regions
 
 if TYPE_CHECKING:
+    from bridge.recordings.recordings import Recordings, RegionRDMs
     from bridge.stimuli.stimulus_set import StimulusSet
 
 
@@ -47,6 +46,10 @@ class DatasetRecordings(RecordingsSpec):
         """This one."""
         return (self.name,)
 
+    def images(self) -> bool:
+        """Whether the data set's images are public."""
+        return dataset(self.name).images
+
     def load(self, stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
         """The data set's recordings of the chosen regions, brought to the ids of `stimuli`.
 
@@ -56,53 +59,4 @@ class DatasetRecordings(RecordingsSpec):
         Raises ConfigError for a region that the data set does not have, InputError where ids do not fit.
         """
         found = dataset(self.name).recordings(**self.options)
-        if self.regions is not None:
-            known = {region for one in found for region in regions_of(one)}
-            for region in self.regions:
-                if region not in known:
-                    raise ConfigError(
-                        f"Data set {self.name!r} has no region {region!r}; {did_you_mean(region, known)}."
-                    )
-            found = [kept for one in found for kept in _of_regions(one, self.regions)]
-        return [
-            one.aligned_to(stimuli.ids) if isinstance(one, RegionRDMs) else shown_among(one, stimuli) for one in found
-        ]
-
-
-def regions_of(one: Recordings | RegionRDMs) -> tuple[str, ...]:
-    """The regions that a piece of a data set holds."""
-    return (one.region,) if isinstance(one, RegionRDMs) else one.regions
-
-
-def _of_regions(one: Recordings | RegionRDMs, regions: tuple[str, ...]) -> list[Recordings | RegionRDMs]:
-    if isinstance(one, RegionRDMs):
-        return [one] if one.region in regions else []
-    keep = one.neuroids["region"].isin(regions).to_numpy()
-    if not keep.any():
-        return []
-    return [replace(one, data=one.data[:, :, keep], neuroids=one.neuroids[keep].reset_index(drop=True))]
-
-
-def shown_among(recordings: Recordings, stimuli: StimulusSet) -> Recordings:
-    """The responses to those of the recordings' stimuli that are in `stimuli`, in the recordings' order.
-
-    Raises InputError where none is.
-    """
-    among = set(stimuli.ids)
-    rows = np.array([row for row, name in enumerate(recordings.stimulus_ids) if name in among], int)
-    total = len(recordings.stimulus_ids)
-    if len(rows) == total:
-        return recordings
-    if not len(rows):
-        raise InputError(
-            f"None of the {total} stimuli of recordings {recordings.name!r} (the first: "
-            f"{recordings.stimulus_ids[0]!r}) is in stimulus set {stimuli.name!r} (the first: "
-            f"{stimuli.ids[0] if stimuli.ids else 'none'!r}); stimuli are aligned by id only: give both sides the same."
-        )
-    note = f"{total - len(rows)} of {total} recorded stimuli, which are not in stimulus set {stimuli.name!r}"
-    return replace(
-        recordings,
-        data=recordings.data[:, rows],
-        stimulus_ids=tuple(recordings.stimulus_ids[row] for row in rows),
-        dropped=(*recordings.dropped, note),
-    )
+        return aligned(of_regions(found, self.regions, f"Data set {self.name!r}"), stimuli)

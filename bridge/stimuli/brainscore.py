@@ -2,70 +2,66 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bridge.errors import ConfigError, UnreachableError, did_you_mean
+from pydantic import Field
+
+from bridge.brainscore import check_reachable, check_registered, load_registered, registered
 from bridge.stimuli.base import StimulusSpec
+from bridge.stimuli.stimulus_set import joined
 
 if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
 
 
 class BrainScoreStimuli(StimulusSpec):
-    """A stimulus set that `brainscore_vision.load_stimulus_set` knows; it is fetched where it is not cached."""
+    """Stimulus sets that `brainscore_vision.load_stimulus_set` knows; they are fetched where they are not cached.
+
+    Several are shown one after the other, so that one run can compare with recordings of different images.
+    """
 
     kind: Literal["brainscore"] = "brainscore"
-    identifier: str
-    """Brain-Score's name, e.g. `hvm-public` or `FreemanZiemba2013.aperture-public`."""
+    identifier: str | Annotated[tuple[str, ...], Field(min_length=1)]
+    """Brain-Score's name, e.g. `hvm-public` or `FreemanZiemba2013.aperture-public`; or a list of names."""
     unreadable: Literal["stop", "skip"] = "stop"
     """Whether images that cannot be read stop the run, or are dropped and listed."""
 
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """The sets, in order."""
+        return (self.identifier,) if isinstance(self.identifier, str) else self.identifier
+
     def fingerprint(self) -> dict[str, Any]:
-        """The identifier and Brain-Score's version, which declares the hash of the images. Nothing is fetched."""
+        """The identifiers and Brain-Score's version, which declares the hash of the images. Nothing is fetched."""
         from importlib.metadata import version
 
         return {**super().fingerprint(), "brainscore_vision": version("brainscore-vision")}
 
+    def check_reachable(self) -> None:
+        """Raise UnreachableError unless the images are here or Brain-Score's storage answers."""
+        for name in self.identifiers:
+            check_registered("stimulus_set", name)
+        check_reachable(list(self.identifiers))
+
     def load(self) -> StimulusSet:
         """The stimuli, each image checked once.
 
-        Raises ConfigError for an unknown identifier, UnreachableError when they have to be fetched and cannot be.
+        Raises ConfigError for an unknown identifier, UnreachableError when they have to be fetched and cannot be,
+        InputError for an id that stands in two of the sets.
         """
-        # Unless told otherwise, Brain-Score installs each plugin's requirements into the running environment.
-        os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
-        from brainscore_vision import load_stimulus_set
-
-        known = identifiers()
-        if self.identifier not in known:
-            raise ConfigError(
-                f"Brain-Score has no stimulus set {self.identifier!r}; {did_you_mean(self.identifier, known)}."
-            )
-        try:
-            found = load_stimulus_set(self.identifier)
-        except Exception as error:
-            why = " ".join(str(error).split())[:150]
-            raise UnreachableError(
-                f"Brain-Score's stimulus set {self.identifier!r} cannot be fetched ({type(error).__name__}: {why}); "
-                "connect to the network, or name in BRAINIO_HOME a folder where it was fetched before."
-            ) from error
-        return from_brainscore(found, self.name, self.unreadable)
+        for name in self.identifiers:
+            check_registered("stimulus_set", name)
+        found = [load_registered("stimulus_set", name) for name in self.identifiers]
+        if len(found) == 1:
+            return from_brainscore(found[0], self.name, self.unreadable)
+        named = zip(found, self.identifiers, strict=True)
+        return joined(self.name, [from_brainscore(one, name, self.unreadable) for one, name in named])
 
 
 def identifiers() -> list[str]:
-    """The stimulus sets that the installed Brain-Score registers, sorted; read from its source, as it does itself."""
-    import re
-    from importlib.util import find_spec
-
-    spec = find_spec("brainscore_vision")
-    assert spec is not None
-    assert spec.origin is not None
-    found: set[str] = set()
-    for file in Path(spec.origin).parent.glob("data/*/__init__.py"):
-        text = file.read_text(encoding="utf-8")
-        found.update(re.findall(r"""stimulus_set_registry\[['"]([^'"]+)['"]\]""", text))
-    return sorted(found)
+    """The stimulus sets that the installed Brain-Score registers, sorted."""
+    return list(registered("stimulus_set"))
 
 
 def from_brainscore(

@@ -73,7 +73,8 @@ class StimulusSet:
     def image(self, index: int) -> np.ndarray:
         """Image `index`, uint8 [height, width, 3]."""
         if self.source is None:
-            raise InputError(f"Stimulus set {self.name!r} holds texts, not images.")
+            what = "texts, not images" if "text" in self.table else "no images: what was shown is not public"
+            raise InputError(f"Stimulus set {self.name!r} holds {what}.")
         return self.source.image(index)
 
     def select(self, rows: Sequence[int] | np.ndarray, name: str | None = None) -> StimulusSet:
@@ -94,6 +95,50 @@ class StimulusSet:
                 f"the set's first: {self.ids[0] if self.ids else 'none'!r}); give both sides the same ids."
             )
         return rows
+
+
+def joined(name: str, sets: Sequence[StimulusSet]) -> StimulusSet:
+    """Stimulus sets of images one after the other, with a column `stimulus_set` that says which each is of.
+
+    `degrees` stay where all sets agree, and in a column of that name where a set states them. Raises InputError for an
+    id that stands in two of them, or for a set without images.
+    """
+    import pandas as pd
+
+    tables, sources = [], []
+    for one in sets:
+        if one.source is None:
+            raise InputError(f"Stimulus set {one.name!r} holds no images, so it cannot be shown with others.")
+        table = one.table.assign(stimulus_set=one.name)
+        if one.degrees is not None and "degrees" not in table:
+            table["degrees"] = one.degrees
+        tables.append(table)
+        sources.append((one.source, len(one)))
+    degrees = {one.degrees for one in sets}
+    return StimulusSet(
+        name,
+        pd.concat(tables),
+        _Joined(tuple(sources)),
+        next(iter(degrees)) if len(degrees) == 1 else None,
+        tuple(why for one in sets for why in one.dropped),
+    )
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The images of several sources, one after the other: (source, how many)."""
+
+    sources: tuple[tuple[ImageSource, int], ...]
+
+    def image(self, index: int) -> np.ndarray:
+        for source, n in self.sources:
+            if index < n:
+                return source.image(index)
+            index -= n
+        raise IndexError(index)
+
+    def fingerprint(self) -> str:
+        return digest([[source.fingerprint(), n] for source, n in self.sources])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bridge.spec import Seed, Spec
 from bridge.store import write_atomically
 from comparisons.features import Features, Pool, site_features
 from comparisons.kinds.base import ComparisonSpec
-from comparisons.responses import add_responses, load_responses
+from comparisons.responses import add_responses, comparable, load_responses
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -62,13 +62,14 @@ class BandedComparison(ComparisonSpec):
     def _add_model(self, planner: Planner, model: ModelSpec, brain: str) -> str:
         features = {name: site_features(planner, model, band.sites) for name, band in self.bands.items()}
         seed = planner.config.seed
+        _, left_out = comparable(planner.config, "banded encoding", self.recordings)
         needs = tuple(dict.fromkeys((brain, *(stage for of in features.values() for stage in of.needs))))
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             keys = ["/".join(needed[stage].parts[-2:]) for stage in needs]
             about = {"model": model.name, "role": model.shown_as, "artefacts": keys, "seed": seed}
             results: list[dict[str, Any]] = []
-            dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
+            dropped = [*left_out, *(f"stimulus {why}" for why in planner.stimuli.dropped)]
             recordings = load_responses(needed[brain])
             for done, one in enumerate(recordings):
                 banded = self._fit(features, needed, one)
@@ -85,6 +86,7 @@ class BandedComparison(ComparisonSpec):
             "sites": {name: list(of.sites) for name, of in features.items()},
             "seed": seed,
             "model": [model.name, model.shown_as],
+            "left_out": list(left_out),
         }
         return planner.add(
             f"banded {model.name}",

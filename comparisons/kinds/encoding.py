@@ -16,7 +16,7 @@ from bridge.spec import Spec
 from bridge.store import write_atomically
 from comparisons.features import Pool, labelled, parted, site_features
 from comparisons.kinds.base import ComparisonSpec
-from comparisons.responses import add_responses, load_responses
+from comparisons.responses import add_responses, comparable, load_responses
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -111,6 +111,7 @@ class EncodingComparison(ComparisonSpec):
         features = site_features(planner, model, self.sites)
         sites = features.sites
         seed = planner.config.seed
+        _, left_out = comparable(planner.config, title, self.recordings)
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from comparisons.encoding.recordings_encoded import RecordingsEncoded
@@ -119,7 +120,7 @@ class EncodingComparison(ComparisonSpec):
             keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, *features.needs)]
             about = {"model": model.name, "role": model.shown_as, "artefacts": keys, "seed": seed}
             results: list[dict[str, Any]] = []
-            dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
+            dropped = [*left_out, *(f"stimulus {why}" for why in planner.stimuli.dropped)]
             maps: list[dict[str, Any]] = []
             arrays: dict[str, np.ndarray] = {}
             for done, one in enumerate(recordings):
@@ -152,6 +153,7 @@ class EncodingComparison(ComparisonSpec):
             "sites": list(sites),
             "seed": seed,
             "model": [model.name, model.shown_as],
+            "left_out": list(left_out),
         }
         needs, libraries = (brain, *features.needs), ("numpy", "scipy", "scikit-learn")
         name = f"{title} {model.name}"

@@ -12,12 +12,13 @@ import numpy as np
 from pydantic import Field, field_validator
 from typing_extensions import override
 
-from bridge.errors import ConfigError, InputError
+from bridge.errors import InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
 from comparisons.features import Features, labelled, site_features
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.references import AnyReference, fingerprint, reference_rdms
+from comparisons.responses import comparable
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -59,8 +60,7 @@ class RSAComparison(ComparisonSpec):
     @override
     def add_stages(self, planner: Planner) -> list[str]:
         config = planner.config
-        if not config.recordings:
-            raise ConfigError("comparisons: rsa needs recordings; add at least one under `recordings`.")
+        comparable(config, "rsa")
         brain = self._add_recordings(planner)  # first: what does not fit shows before the long work
         features = [site_features(planner, model, self.sites) for model in config.models]
         model_stages = [self._add_model(planner, model, of) for model, of in zip(config.models, features, strict=True)]
@@ -96,18 +96,19 @@ class RSAComparison(ComparisonSpec):
     def _add_recordings(self, planner: Planner) -> str:
         """The RDMs of every region of all recordings, aligned to the stimuli by id."""
         config = planner.config
+        recordings, _ = comparable(config, "rsa")
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             ids = planner.stimuli.ids
             regions: list[RegionRDMs] = []
-            for done, spec in enumerate(config.recordings):
+            for done, spec in enumerate(recordings):
                 for item in spec.load(planner.stimuli):
                     regions += [rdms.aligned_to(ids) for rdms in region_rdms(item)]
-                progress((done + 1) / len(config.recordings))
+                progress((done + 1) / len(recordings))
             save_regions(folder, regions)
 
         inputs = {
-            "recordings": [[spec.name, spec.fingerprint()] for spec in config.recordings],
+            "recordings": [[spec.name, spec.fingerprint()] for spec in recordings],
             "stimulus_set": config.stimuli.name,
             "stimuli": config.stimuli.fingerprint(),
             "rdm": self.rdm,
@@ -126,6 +127,7 @@ class RSAComparison(ComparisonSpec):
     ) -> str:
         """All models and references against every region, by one measure."""
         config, seed, draws = planner.config, planner.config.seed, self.draws
+        _, left_out = comparable(config, "rsa")
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from comparisons.rdms import UndefinedPatterns
@@ -133,7 +135,7 @@ class RSAComparison(ComparisonSpec):
 
             regions = load_regions(needed[brain])
             candidates: list[tuple[dict[str, Any], np.ndarray, tuple[str, str] | None]] = []
-            dropped = [f"stimulus {why}" for why in planner.stimuli.dropped]
+            dropped = [*left_out, *(f"stimulus {why}" for why in planner.stimuli.dropped)]
             for model, stage, sites in zip(config.models, model_stages, chosen, strict=True):
                 notes = json.loads((needed[stage] / "rdms.json").read_text())
                 for site, why in notes["dropped"].items():
@@ -206,6 +208,7 @@ class RSAComparison(ComparisonSpec):
             "models": [[model.name, model.shown_as] for model in config.models],
             "sites": [list(sites) for sites in chosen],
             "references": [fingerprint(reference) for reference in self.references],
+            "left_out": list(left_out),
         }
         return planner.add(
             name, "rsa", inputs, build, needs=(brain, *model_stages), libraries=("numpy", "scipy"), code=(__name__,)

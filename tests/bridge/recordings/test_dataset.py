@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from bridge.data import dataset
 from bridge.errors import ConfigError, InputError
 from bridge.recordings import Recordings, RegionRDMs, load
-from bridge.recordings.dataset import DatasetRecordings, shown_among
+from bridge.recordings.dataset import DatasetRecordings
+from bridge.recordings.selection import shown_among
 from bridge.stimuli.stimulus_set import StimulusSet
 
 
