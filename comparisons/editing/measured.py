@@ -13,7 +13,7 @@ from comparisons.editing.cancellation import cancellation
 from comparisons.editing.gating import Gating, shared_gate
 from comparisons.editing.overlap import block_weights, write_read_overlap
 from comparisons.editing.self_repair import repair
-from comparisons.editing.slopes import Slopes, partial_slopes, varying
+from comparisons.editing.slopes import Slopes, partial_slopes
 from comparisons.variability.transport import feature_products, feature_transport
 from comparisons.verdicts.editing import TOKENS, Sorted, sort_latents
 
@@ -147,6 +147,6 @@ def table_of(found: BlockEditing, causal: Array) -> Mapping[str, NDArray]:
     }
 
 
-def enough_tokens(sae_latents: NDArray, tokens: int) -> bool:
-    """Whether each latent that varies has the tokens that the rule asks for."""
-    return tokens >= TOKENS * int(varying(np.asarray(sae_latents, np.float64)).sum())
+def median_slope(found: BlockEditing) -> float | None:
+    """Of the block's live latents; None where there are none."""
+    return float(np.median(found.slopes.beta[found.sorted.live])) if found.sorted.live.any() else None

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from bridge.models import ModelSpec
     from bridge.stimuli.battery import Battery
     from comparisons.plan import Planner, Progress
+    from comparisons.results import Verdict
 
 IMAGES = "drawn scenes"
 MEASURED = "editing.json"
@@ -145,6 +147,7 @@ class EditingComparison(ComparisonSpec):
                 "trusted": found.explained >= read.least_explained,
                 "least_explained": read.least_explained,
                 "counts": found.sorted.counts.__dict__,
+                "slope": measured.median_slope(found),
                 "gate predicts": found.gating.predicted,
                 "cosine of write and stream": found.against,
                 "share of writes below -.3": found.cancelling,
@@ -191,13 +194,12 @@ class EditingComparison(ComparisonSpec):
                 name: Counts.total([Counts(**one["counts"]) for one in found if one["trusted"]])
                 for name, found in blocks.items()
             }
-            verdicts = [
-                editing_verdict(network.name, *_pooled(trusted, network.trained, network.untrained)),
-            ]
-            if network.plain:
-                verdicts.append(
-                    editing_verdict(f"{network.name}, plain twin", *_pooled(trusted, network.plain, network.untrained))
-                )
+            verdicts = []
+            for subject, these in ((network.name, network.trained), (f"{network.name}, plain twin", network.plain)):
+                if these:
+                    own = Counts.total([trusted[name] for name in these])
+                    said = editing_verdict(subject, own, [trusted[name] for name in network.untrained])
+                    verdicts.append(_with_slopes(said, blocks, network))
             write_atomically(folder / "blocks.json", json.dumps(blocks, indent=1))
             content = {"results": [], "verdicts": [one.model_dump() for one in verdicts], "dropped": []}
             write_atomically(folder / "results.json", json.dumps(content))
@@ -217,11 +219,17 @@ def _chosen(name: str, glob: str) -> bool:
     return fnmatch.fnmatch(name if "/" in glob else name.split("/")[1], glob)
 
 
-def _pooled(trusted: Mapping[str, Any], these: list[str], untrained: list[str]) -> tuple[Any, list[Any]]:
-    """Latents of the networks to judge, all seeds and blocks together, and of each untrained copy."""
-    from comparisons.verdicts.editing import Counts
-
-    return Counts.total([trusted[name] for name in these]), [trusted[name] for name in untrained]
+def _with_slopes(verdict: Verdict, blocks: Mapping[str, list[dict[str, Any]]], network: Network) -> Verdict:
+    """The verdict with the median edit slope of the networks' blocks: near 0 in streams, near -1 where nothing is
+    skipped."""
+    numbers, said = dict(verdict.numbers), []
+    for role, names in (("trained", network.trained), ("plain", network.plain), ("untrained", network.untrained)):
+        slopes = [one["slope"] for name in names for one in blocks[name] if one["slope"] is not None]
+        if slopes:
+            numbers[f"median edit slope, {role}"] = float(np.median(slopes))
+            said.append(f"{numbers[f'median edit slope, {role}']:.2f} {role}")
+    reasons = verdict.reasons + ((f"median edit slope of the blocks: {', '.join(said)}",) if said else ())
+    return verdict.model_copy(update={"numbers": numbers, "reasons": reasons})
 
 
 def _results(

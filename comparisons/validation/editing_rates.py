@@ -10,13 +10,14 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from comparisons.editing.gating import shared_gate
 from comparisons.editing.slopes import marginal_slopes, partial_slopes
 from comparisons.results import Verdict
-from comparisons.validation.planted_editing import CELLS, Stream, planted_delta, planted_stream, untrained_write
+from comparisons.validation.planted_editing import CELLS, COSINE, Stream, planted_delta, planted_stream, untrained_write
 from comparisons.verdicts.editing import Counts, Sorted, editing_verdict, naive_editing, sort_latents
 from comparisons.verdicts.evidence import wilson
 
@@ -38,7 +39,7 @@ def untrained_copies(stream: Stream) -> list[Counts]:
     return [sort_block(stream, untrained_write(stream.x, rng)).counts for rng in rngs]
 
 
-def planted_verdicts(seed: int, cells: Sequence[str], **sizes: int) -> Iterator[tuple[str, Verdict]]:
+def planted_verdicts(seed: int, cells: Sequence[str], **sizes: Any) -> Iterator[tuple[str, Verdict]]:
     """(cell, P3's verdict) for one seed; `sizes` go to `planted_stream`."""
     stream = planted_stream(seed, **sizes)
     untrained = untrained_copies(stream)
@@ -60,11 +61,14 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=1000, help="first seed")
     parser.add_argument("--seeds", type=int, default=40)
     parser.add_argument("--cells", nargs="*", default=list(CELLS), metavar="CELL")
+    parser.add_argument(
+        "--cosine", type=float, default=COSINE, help="of the dictionary's directions with the true ones"
+    )
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows: list[dict[str, object]] = []
     for seed in range(given.first, given.first + given.seeds):
-        for cell, verdict in planted_verdicts(seed, given.cells):
+        for cell, verdict in planted_verdicts(seed, given.cells, cosine=given.cosine):
             rows.append({"seed": seed, "cell": cell, "answer": verdict.answer, **verdict.numbers})
         print(f"seed {seed}", flush=True)
         if given.json:

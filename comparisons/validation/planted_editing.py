@@ -38,6 +38,10 @@ class Cell:
     """The block passes nothing on: Delta = write - x."""
     share: float = 0.3
     """Share of the features that are deleted."""
+    own: bool = False
+    """Deletion grows with the feature's own activation (as its square): static, though not linear."""
+    strength: float = 1.0
+    """Size of the write, in that of its kind."""
 
     @property
     def edits(self) -> bool:
@@ -59,8 +63,12 @@ CELLS: dict[str, Cell] = {
     "gated .8, a half": Cell(deletion=0.8, gate=0.5),
     "gated .8, a half, 6% of features": Cell(deletion=0.8, gate=0.5, share=0.06),
     "hidden gate .8, a half": Cell(deletion=0.8, gate=0.5, hidden=True),
+    "untrained, 3 times as strong": Cell(write="untrained", strength=3.0),
+    "static, of the square": Cell(deletion=0.5, own=True),
+    "plain, 3 times as strong": Cell(plain=True, strength=3.0),
 }
-"""The last two are known limits of the rule: too few edited features, and a gate that cannot be read."""
+"""`gated ..., 6% of features` and `hidden gate` are limits of the rule: too few edited features, and a gate that cannot
+be read. The last three are harder nulls than those that its thresholds were chosen on."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,14 @@ class Stream:
 
 
 def planted_stream(
-    seed: int, *, images: int = 1024, tokens: int = 16, width: int = 128, features: int = 256, noise: float = 0.05
+    seed: int,
+    *,
+    images: int = 1024,
+    tokens: int = 16,
+    width: int = 128,
+    features: int = 256,
+    noise: float = 0.05,
+    cosine: float = COSINE,
 ) -> Stream:
     """A stream of images x tokens. Features are active at 2 to 8% of the tokens (more in their topic), at 1 on average.
 
@@ -102,7 +117,7 @@ def planted_stream(
     x = activations @ directions + noise * rng.standard_normal((n, width))
     aside = rng.standard_normal((features, width))
     aside = unit(aside - (aside * directions).sum(axis=1, keepdims=True) * directions)
-    decoder = COSINE * directions + np.sqrt(1 - COSINE**2) * aside
+    decoder = cosine * directions + np.sqrt(1 - cosine**2) * aside
     latents = sparse_codes(x, decoder)
     return Stream(x, activations, directions, decoder, latents, np.repeat(np.arange(images), tokens), seed)
 
@@ -111,6 +126,7 @@ def planted_delta(stream: Stream, cell: Cell) -> Array:
     """What the block adds to the stream, [n, d]. Equal seeds give equal writes, features and gates in all cells."""
     rng = np.random.default_rng([stream.seed, 2])
     delta = trained_write(stream, rng) if cell.write == "trained" else untrained_write(stream.x, rng)
+    delta = cell.strength * delta
     rng = np.random.default_rng([stream.seed, 3])
     if cell.deletion:
         m = len(stream.directions)
@@ -118,7 +134,7 @@ def planted_delta(stream: Stream, cell: Cell) -> Array:
         reading = rng.standard_normal(stream.x.shape[1])
         context = rng.standard_normal(len(stream.x)) if cell.hidden else stream.x @ reading
         open_ = context > np.quantile(context, 1 - cell.gate) if cell.gate is not None else np.ones(len(context), bool)
-        gone = stream.activations[:, edited] * open_[:, None]
+        gone = stream.activations[:, edited] ** (2 if cell.own else 1) * open_[:, None]
         delta = delta - cell.deletion * gone @ stream.directions[edited]
     delta = delta - cell.damping * stream.x
     return delta - stream.x if cell.plain else delta

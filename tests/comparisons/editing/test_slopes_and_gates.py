@@ -153,7 +153,7 @@ def test_verdicts_where_the_truth_is_planted() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", [name for name in CELLS if not name.startswith(("hidden", "gated .8, a half, 6%"))])
+@pytest.mark.parametrize("cell", list(CELLS)[:11])
 def test_verdicts_at_full_size(cell: str) -> None:
     found = [dict(planted_verdicts(seed, [cell]))[cell].answer for seed in (9000, 9001)]
     assert found == ["SUPPORTED" if CELLS[cell].edits else "REFUTED"] * 2
