@@ -34,12 +34,10 @@ class Spec(BaseModel):
 def kinds_in(package: str, base: type[Spec]) -> list[type[Any]]:
     """The subclasses of `base` with a field `kind` that the modules of a package define, sorted by kind.
 
-    This is how a new family, data kind or comparison is found: its file stands in the folder.
+    This is how a new family, data kind or comparison is found: its file, or a package of its own, stands in the folder.
     """
     found: dict[str, type[Any]] = {}
     for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        if info.ispkg:
-            continue
         module = importlib.import_module(f"{package}.{info.name}")
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, base) and "kind" in value.model_fields:

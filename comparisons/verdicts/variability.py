@@ -1,7 +1,9 @@
 """The rules of P2, variability: is what varies at a stage passed on, as it is, to all later ones?
 
 Of networks, the level of t at the longest distance decides, against a plain twin. Untrained copies are shown beside and
-never subtracted: t near 1 is what the architecture gives.
+never subtracted: t near 1 is what the architecture gives. Of recordings, decoder-error transport from the first area to
+the last does (simultaneous trials only); the variance profile of others is shown as weak evidence and decides nothing.
+Thresholds were fixed on simulated data sets before real data were opened.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from comparisons.results import Verdict
+from comparisons.variability.decoder_error import Transport
 from comparisons.variability.transport import Transported
 
 PREDICTION = "P2 variability"
@@ -18,6 +21,18 @@ SEEDS = 5
 """Trained networks that differ by seed, without which nothing is said of an architecture."""
 PASSED_ON, LOST = 0.5, 0.1
 """t above and below which a stage's variation counts as passed on and as lost."""
+LEAST_REL = 0.03
+"""Correlation of two halves' errors below which the first area has no shared error that could be transported."""
+LEAST_GAIN = 0.05
+"""Slope of decoded on true values below which an area does not tell the variable."""
+TRANSPORTED = 0.5
+"""Calibrated transport above which errors count as inherited."""
+NOT_TRANSPORTED = 0.25
+"""Calibrated transport below which they count as lost."""
+LEAST_TRANSPORT = 0.05
+"""Transport below which nothing arrives, where the later area does not tell the variable."""
+LEAST_DIRECT = 0.1
+"""Direct path (C1) above which it is reported."""
 
 # ------------------------------------------------------------------------------------------------------- networks
 
@@ -97,7 +112,63 @@ def over_seeds(found: Sequence[Transported]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def _said(subject: str, answer: str, reasons: Sequence[str], numbers: Mapping[str, float]) -> Verdict:
+# ---------------------------------------------------------------------------------------------------------- recordings
+
+
+def by_transport(found: Sequence[Transport], subject: str, *, simulated: bool = False) -> Verdict:
+    """The rule for areas recorded in the same trials; the longest distance, `found[0]`, decides.
+
+    INCONCLUSIVE where rel's lower end is at most .03. Where g_k's lower end is above .05: SUPPORTED if cal's lower end
+    is above .5, REFUTED if its upper end is below .25. Where the upper ends of g_k and of T are both below .05:
+    REFUTED. Else INCONCLUSIVE. C1 is reported where its lower end is above .1, and decides nothing.
+    """
+    one = found[0]
+    numbers = {
+        f"{name} {part.earlier} to {part.later}": value.value
+        for part in found
+        for name, value in (("T", part.t), ("cal", part.cal), ("rel", part.rel), ("g", part.gain), ("C1", part.direct))
+        if value is not None
+    }
+    for name, value in (("cal", one.cal), ("rel", one.rel), ("g", one.gain), ("T", one.t)):
+        numbers |= {f"{name} lower": value.lower, f"{name} upper": value.upper}
+    told = [
+        f"errors about the stimulus that {one.earlier} makes arrive in {one.later} at {one.cal} of what {one.later} "
+        f"tells of it (slope {one.gain}); halves of {one.earlier} agree on their errors at {one.rel}"
+    ]
+    answer = _transport_answer(one)
+    if answer == "SUPPORTED":
+        told.append(
+            "variability about the stimulus is inherited; a recoding that keeps it readable, and common input larger "
+            "than the first area's own noise, are not excluded"
+        )
+    if one.rel.lower <= LEAST_REL:
+        told.append(f"halves of {one.earlier} share too little of their errors for their transport to be seen")
+    elif answer == "REFUTED" and one.gain.upper < LEAST_GAIN:
+        told.append(f"{one.later} does not tell the variable, and none of the errors arrive (T {one.t})")
+    for part in found:
+        if part.direct is not None and part.direct.lower > LEAST_DIRECT:
+            told.append(f"{part.earlier} to {part.later}: a bypass or common input (C1 {part.direct})")
+    return _said(subject, answer, told, numbers, simulated)
+
+
+def _transport_answer(one: Transport) -> str:
+    if not one.rel.lower > LEAST_REL:
+        return "INCONCLUSIVE"
+    if one.gain.lower > LEAST_GAIN:
+        if one.cal.lower > TRANSPORTED:
+            return "SUPPORTED"
+        return "REFUTED" if one.cal.upper < NOT_TRANSPORTED else "INCONCLUSIVE"
+    return "REFUTED" if one.gain.upper < LEAST_GAIN and one.t.upper < LEAST_TRANSPORT else "INCONCLUSIVE"
+
+
+def not_testable(subject: str, why: str, *, simulated: bool = False) -> Verdict:
+    """What these data cannot answer, and why."""
+    return _said(subject, "NOT TESTABLE", [why], {}, simulated)
+
+
+def _said(
+    subject: str, answer: str, reasons: Sequence[str], numbers: Mapping[str, float], simulated: bool = False
+) -> Verdict:
     known = {name: value for name, value in numbers.items() if np.isfinite(value)}
     return Verdict.model_validate(
         {
@@ -106,5 +177,6 @@ def _said(subject: str, answer: str, reasons: Sequence[str], numbers: Mapping[st
             "answer": answer,
             "reasons": tuple(reasons),
             "numbers": known,
+            "simulated": simulated,
         }
     )

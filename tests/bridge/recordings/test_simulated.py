@@ -76,7 +76,7 @@ def test_realised_lambdas_are_those_asked_for(changes: dict[str, object]) -> Non
         trials = stage.drive.astype(float)
         signal = trials.mean(0).var(0) - trials.var(0, ddof=1).mean(0) / len(trials)
         assert np.mean(fitted.var(0) / signal) == pytest.approx(asked, abs=0.01)
-        assert stage.realised == pytest.approx(asked, abs=0.005)
+        assert stage.realised() == pytest.approx(asked, abs=0.005)
 
 
 def test_the_complex_part_is_free_of_the_simple_one_unless_coupled() -> None:

@@ -1,0 +1,124 @@
+"""What a simulated stream sees of its stimuli: whitened Gabor energies, and the factors that its truth speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bridge.stimuli.stimulus_set import StimulusSet
+
+Array = NDArray[np.float32]
+Target = tuple[NDArray[np.int_], NDArray[np.floating]]
+"""(rows, values [row, d]): something that only these stimuli have."""
+IMAGE_SIZE = 128
+OBJECT = ("x", "y", "size")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """`energies` [n, d] of unit variance; `targets` of oriented stimuli, apart for each spatial frequency; `objects`
+    [n, 3], x, y and size of the object shown (mean 0, variance 1 over the stimuli; 0 where there is none)."""
+
+    energies: Array
+    targets: Sequence[Target] = ()
+    objects: Array | None = None
+
+    @property
+    def factorial(self) -> NDArray[np.bool_]:
+        """Which stimuli are oriented patterns whose factors are crossed; the others stand for natural ones."""
+        rows = np.zeros(len(self.energies), bool)
+        for own, _ in self.targets:
+            rows[own] = True
+        return rows
+
+    def groups(self) -> dict[str, NDArray[np.int_]]:
+        """Rows of `natural` and `factorial` stimuli, where there are both and enough of each to regress on S."""
+        factorial = self.factorial
+        parts = {"natural": np.flatnonzero(~factorial), "factorial": np.flatnonzero(factorial)}
+        least = 4 * self.energies.shape[1]
+        return parts if all(len(rows) >= least for rows in parts.values()) else {}
+
+
+def seen(stimuli: StimulusSet, dimensions: int) -> Seen:
+    """What a stream with so many simple dimensions sees of the stimuli.
+
+    Raises InputError for texts, and for stimuli too few or too alike.
+    """
+    energies = whitened_energies(grey_images(stimuli), dimensions)
+    return Seen(energies, orientation_targets(stimuli.table), object_factors(stimuli.table))
+
+
+def grey_images(stimuli: StimulusSet) -> Array:
+    """All images as grey values in [0, 1], float32 [n, 128, 128]."""
+    from bridge.filters import luminance
+
+    return np.stack([luminance(stimuli.image(index), IMAGE_SIZE) for index in range(len(stimuli))])
+
+
+def whitened_energies(images: Array, dimensions: int) -> Array:
+    """The leading principal components of Gabor energies over the images, of mean 0 and variance 1: [n, dimensions].
+
+    Amplitudes (square roots of energies) at 8 orientations x (2, 4, 8, 16) cycles x a 4 x 4 grid. The components are
+    those of the images given: another set of images has others. Raises InputError for too few different images.
+    """
+    from bridge.filters import GaborBank, gabor_features
+
+    n = len(images)
+    energies = gabor_features(images, GaborBank(8, (2, 4, 8, 16)), 4, ("energy",)).reshape(n, -1)
+    amplitudes = np.sqrt(energies)
+    amplitudes -= amplitudes.mean(0)
+    left, scale, _ = np.linalg.svd(amplitudes.astype(np.float64), full_matrices=False)
+    if n < 4 * dimensions or scale[dimensions - 1] < max(1e-6 * scale[0], 1e-6 * np.sqrt(n)):
+        raise InputError(
+            f"{n} stimuli are too few, or too alike, for a simulated state of {dimensions} simple dimensions; give at "
+            f"least {4 * dimensions} different ones, or lower simple_dimensions."
+        )
+    # Signs of singular vectors are arbitrary: fix them, so that libraries agree.
+    signs = np.sign(left[np.abs(left).argmax(0), np.arange(left.shape[1])])
+    return (left * signs)[:, :dimensions].astype(np.float32) * np.float32(np.sqrt(n))
+
+
+def orientation_targets(table: pd.DataFrame) -> list[Target]:
+    """(cos 2 theta, sin 2 theta) of the oriented stimuli, apart for each family and spatial frequency in the table.
+
+    Groups of fewer than 8 stimuli, or of fewer than 3 orientations, are left out.
+    """
+    if "orientation" not in table:
+        return []
+    orientation = table["orientation"].to_numpy(float)
+    oriented = np.flatnonzero(np.isfinite(orientation))
+    keys = [name for name in ("family", "cycles") if name in table]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for row, *key in zip(oriented, *(table[name].iloc[oriented].astype(str) for name in keys), strict=True):
+        groups.setdefault(tuple(key), []).append(row)
+    found = []
+    for rows in groups.values():
+        angle = 2 * np.deg2rad(orientation[rows])
+        if len(rows) >= 8 and len(np.unique(orientation[rows])) >= 3:
+            found.append((np.array(rows), np.stack([np.cos(angle), np.sin(angle)], axis=1)))
+    return found
+
+
+def object_factors(table: pd.DataFrame) -> Array | None:
+    """x, y and size of the objects shown, [n, 3], mean 0 and variance 1 over those stimuli, 0 where none is; None where
+    fewer than three stimuli show one or nothing varies. Oriented patterns have a place, too, and are no objects."""
+    if any(name not in table for name in OBJECT):
+        return None
+    values = table[list(OBJECT)].to_numpy(float)
+    shown = np.isfinite(values).all(axis=1)
+    if "orientation" in table:
+        shown &= ~np.isfinite(table["orientation"].to_numpy(float))
+    if shown.sum() < 3 or (values[shown].std(axis=0) == 0).any():
+        return None
+    found = np.zeros(values.shape, np.float32)
+    found[shown] = (values[shown] - values[shown].mean(axis=0)) / values[shown].std(axis=0)
+    return found
