@@ -1,7 +1,9 @@
 """Spike counts of the neuroids that read a simulated stream.
 
-    u_i = a_i' S + b_i' C + private noise          count_i ~ Poisson(r0 exp(m u_i - m^2 / 2) G^beta_i g_i)
+    u_i = a_i' S + b_i' C + private noise          count_i ~ Poisson(r0 exp(m L(u_i) - m^2 / 2) G^beta_i g_i)
 
+L(u) = 4 tanh(u / 4) keeps log rates within four standard deviations, or a few outlying stimuli would drive a neuroid at
+a thousand times its mean count.
 g_i is gamma with mean 1, one a neuroid and trial (Goris et al. 2014); G is gamma with mean 1, one a trial for all
 neuroids that were recorded together, and beta_i is normal with mean 1.
 """
@@ -16,6 +18,14 @@ from bridge.recordings.recordings import Recordings
 from bridge.recordings.simulated.seen import Array
 from bridge.recordings.simulated.spec import SimulatedRecordings, truth_of
 from bridge.recordings.simulated.stream import Bin, Stage
+
+LIMIT = np.float32(4)
+"""Standard deviations of u at which log rates saturate."""
+
+
+def limited(u: Array) -> Array:
+    """L(u) = 4 tanh(u / 4)."""
+    return LIMIT * np.tanh(u / LIMIT)
 
 
 def record(
@@ -35,7 +45,7 @@ def record(
     for number, ((region, count), stage) in enumerate(zip(spec.neuroids.items(), stages, strict=True)):
         u = stage.drive - stage.drive.mean((0, 1))
         u = u + np.float32(np.sqrt(spec.private_noise)) * rng.standard_normal(u.shape, np.float32)
-        rate = np.exp(np.float32(m) * u - np.float32(m**2 / 2))
+        rate = np.exp(np.float32(m) * limited(u) - np.float32(m**2 / 2))
         rate *= np.float32(spec.mean_count)
         if gains[number] > 0:
             rate *= np.float32(gains[number]) * rng.standard_gamma(1 / gains[number], u.shape, np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
-from bridge.recordings.simulated.seen import Array, Target
+from bridge.recordings.simulated.seen import Array, Rows, Target
 
 
 def signal_covariance(x: Array, y: Array | None = None) -> NDArray[np.float64]:
@@ -42,15 +42,22 @@ def signal_variance(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Scale:
-    """The fixed scaling after which the signal of each dimension had mean 0 and variance 1 when it was fitted."""
+    """The fixed scaling after which the signal of each dimension had mean 0 and variance 1 when it was fitted, in each
+    group of stimuli: `centre` and `spread` [n or 1, d]."""
 
     centre: Array
     spread: Array
 
     @staticmethod
-    def of(state: Array) -> Scale:
+    def of(state: Array, groups: Sequence[Rows] = ()) -> Scale:
         """Fitted to a state [rep, n, d]. Raises InputError where a dimension has no signal."""
-        return Scale(state.mean((0, 1)), np.sqrt(signal_variance(state)))
+        if not groups:
+            return Scale(state.mean((0, 1))[None], np.sqrt(signal_variance(state))[None])
+        centre, spread = (np.empty(state.shape[1:], np.float32) for _ in range(2))
+        for rows in groups:
+            own = state[:, rows]
+            centre[rows], spread[rows] = own.mean((0, 1)), np.sqrt(signal_variance(own))
+        return Scale(centre, spread)
 
     def __call__(self, state: Array) -> Array:
         """The state scaled; all trials alike."""
@@ -79,12 +86,15 @@ def _hidden(pairs: Array, state: Array) -> Array:
     return np.tanh(product, out=product)
 
 
-def complex_map(rng: np.random.Generator, state: Array, d_c: int, freed_of: Sequence[Target]) -> ComplexMap:
-    """A random map of states like `state` [rep, n, d] into d_c dimensions.
+def complex_map(
+    rng: np.random.Generator, state: Array, d_c: int, freed_of: Sequence[Target], groups: Sequence[Rows] = ()
+) -> tuple[ComplexMap, Array]:
+    """A random map of states like `state` [rep, n, d] into d_c dimensions, and what it makes of `state`.
 
     V is orthogonal to the covariance of the trial-averaged hidden units with every target, within the target's rows; of
     the directions that this leaves, it takes those with the most signal for their trial noise (a generalised
-    eigenproblem), or noise would grow from stage to stage until nothing else is left.
+    eigenproblem), or noise would grow from stage to stage until nothing else is left. Signal in each of the `groups` of
+    stimuli counts alike.
     """
     from scipy.linalg import eigh
 
@@ -97,15 +107,17 @@ def complex_map(rng: np.random.Generator, state: Array, d_c: int, freed_of: Sequ
         covariances = [(mean[rows] - mean[rows].mean(0)).T @ (v - v.mean(0)) for rows, v in freed_of]
         constraints = np.concatenate(covariances, axis=1)
         left = np.linalg.qr(constraints, mode="complete")[0][:, constraints.shape[1] :]
-    signal = left.T @ np.cov(mean.T) @ left
-    every = max(1, state.shape[1] // 500)  # trial noise needs no more stimuli than that
-    residual = (hidden[:, ::every] - hidden[:, ::every].mean(0)).reshape(-1, hidden_units) @ left
-    noise = residual.T @ residual / len(residual)
+    signals = [np.cov(mean[rows].T) for rows in (groups or [np.arange(len(mean))])]
+    signal = left.T @ np.sum([one * (np.trace(signals[0]) / np.trace(one)) for one in signals], axis=0) @ left
+    every = max(1, state.shape[1] // 100)  # trial noise needs no more stimuli than that
+    residual = (hidden[:, ::every] - hidden[:, ::every].mean(0)).reshape(-1, hidden_units)
+    noise = left.T @ (residual.T @ residual / np.float32(len(residual))).astype(np.float64) @ left
     floor = 1e-3 * (np.trace(noise) + np.trace(signal)) / len(noise)
     axes = left @ eigh(signal, noise + floor * np.eye(len(noise)))[1][:, -d_c:]
     # Signs of eigenvectors are arbitrary: fix them, so that libraries agree.
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(d_c)])
-    return ComplexMap(pairs, axes.astype(np.float32))
+    found = ComplexMap(pairs, axes.astype(np.float32))
+    return found, hidden @ found.axes
 
 
 @dataclass(frozen=True)
@@ -122,13 +134,13 @@ class Recoding:
         return recoded if self.scale is None else self.scale(recoded)
 
 
-def recoding(rng: np.random.Generator, simple: Array) -> Recoding:
+def recoding(rng: np.random.Generator, simple: Array, groups: Sequence[Rows] = ()) -> Recoding:
     """A random recoding of states like `simple` [rep, n, d], through 3 d units."""
     d = simple.shape[2]
     first = rng.standard_normal((d, 3 * d), np.float32) / np.float32(np.sqrt(d))
     second = rng.standard_normal((3 * d, d), np.float32) / np.float32(np.sqrt(3 * d))
     unscaled = Recoding(first, second)
-    return Recoding(first, second, Scale.of(unscaled(simple)))
+    return Recoding(first, second, Scale.of(unscaled(simple), groups))
 
 
 @dataclass(frozen=True)

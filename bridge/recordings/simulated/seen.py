@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
 
 Array = NDArray[np.float32]
-Target = tuple[NDArray[np.int_], NDArray[np.floating]]
+Rows = NDArray[np.int_]
+Target = tuple[Rows, NDArray[np.floating]]
 """(rows, values [row, d]): something that only these stimuli have."""
 IMAGE_SIZE = 128
 OBJECT = ("x", "y", "size")
@@ -40,21 +41,33 @@ class Seen:
             rows[own] = True
         return rows
 
-    def groups(self) -> dict[str, NDArray[np.int_]]:
+    def groups(self) -> dict[str, Rows]:
         """Rows of `natural` and `factorial` stimuli, where there are both and enough of each to regress on S."""
         factorial = self.factorial
         parts = {"natural": np.flatnonzero(~factorial), "factorial": np.flatnonzero(factorial)}
         least = 4 * self.energies.shape[1]
         return parts if all(len(rows) >= least for rows in parts.values()) else {}
 
+    def balanced(self) -> Seen:
+        """The same, with energies of mean 0 and variance 1 among natural stimuli and among oriented patterns each, as
+        after adaptation to what is shown. Full-contrast patterns would else have most of all variance, and where half
+        of it is simple, less than a fifth of that of natural stimuli would be."""
+        energies = self.energies.copy()
+        for rows in self.groups().values():
+            spread = energies[rows].std(axis=0)
+            energies[rows] = (energies[rows] - energies[rows].mean(axis=0)) / np.where(spread > 0, spread, 1)
+        return replace(self, energies=energies)
+
 
 def seen(stimuli: StimulusSet, dimensions: int) -> Seen:
-    """What a stream with so many simple dimensions sees of the stimuli.
+    """What a stream with so many simple dimensions sees of the stimuli: energies along the components of natural ones,
+    where there are enough of these and of oriented patterns to tell the two apart, else of all.
 
     Raises InputError for texts, and for stimuli too few or too alike.
     """
-    energies = whitened_energies(grey_images(stimuli), dimensions)
-    return Seen(energies, orientation_targets(stimuli.table), object_factors(stimuli.table))
+    found = Seen(np.zeros((len(stimuli), dimensions), np.float32), orientation_targets(stimuli.table))
+    energies = whitened_energies(grey_images(stimuli), dimensions, found.groups().get("natural"))
+    return replace(found, energies=energies, objects=object_factors(stimuli.table)).balanced()
 
 
 def grey_images(stimuli: StimulusSet) -> Array:
@@ -64,27 +77,29 @@ def grey_images(stimuli: StimulusSet) -> Array:
     return np.stack([luminance(stimuli.image(index), IMAGE_SIZE) for index in range(len(stimuli))])
 
 
-def whitened_energies(images: Array, dimensions: int) -> Array:
+def whitened_energies(images: Array, dimensions: int, reference: Rows | None = None) -> Array:
     """The leading principal components of Gabor energies over the images, of mean 0 and variance 1: [n, dimensions].
 
     Amplitudes (square roots of energies) at 8 orientations x (2, 4, 8, 16) cycles x a 4 x 4 grid. The components are
-    those of the images given: another set of images has others. Raises InputError for too few different images.
+    those of the images given, or of those in the `reference` rows, over which they then have mean 0 and variance 1:
+    other images have others. Raises InputError for too few different images.
     """
     from bridge.filters import GaborBank, gabor_features
 
-    n = len(images)
-    energies = gabor_features(images, GaborBank(8, (2, 4, 8, 16)), 4, ("energy",)).reshape(n, -1)
+    energies = gabor_features(images, GaborBank(8, (2, 4, 8, 16)), 4, ("energy",)).reshape(len(images), -1)
     amplitudes = np.sqrt(energies)
-    amplitudes -= amplitudes.mean(0)
-    left, scale, _ = np.linalg.svd(amplitudes.astype(np.float64), full_matrices=False)
+    own = amplitudes if reference is None else amplitudes[reference]
+    n, mean = len(own), own.mean(0)
+    left, scale, right = np.linalg.svd((own - mean).astype(np.float64), full_matrices=False)
     if n < 4 * dimensions or scale[dimensions - 1] < max(1e-6 * scale[0], 1e-6 * np.sqrt(n)):
         raise InputError(
             f"{n} stimuli are too few, or too alike, for a simulated state of {dimensions} simple dimensions; give at "
             f"least {4 * dimensions} different ones, or lower simple_dimensions."
         )
     # Signs of singular vectors are arbitrary: fix them, so that libraries agree.
-    signs = np.sign(left[np.abs(left).argmax(0), np.arange(left.shape[1])])
-    return (left * signs)[:, :dimensions].astype(np.float32) * np.float32(np.sqrt(n))
+    signs = np.sign(left[np.abs(left).argmax(0), np.arange(left.shape[1])])[:dimensions]
+    axes = (right[:dimensions].T * signs) * (np.sqrt(n) / scale[:dimensions])
+    return ((amplitudes - mean) @ axes).astype(np.float32)
 
 
 def orientation_targets(table: pd.DataFrame) -> list[Target]:

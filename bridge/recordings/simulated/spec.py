@@ -123,7 +123,7 @@ class SimulatedRecordings(RecordingsSpec):
     coupled: bool = False
     """Leave in the complex part what it carries of S linearly, so that the two cannot be told apart by regression
     alone: with natural stimuli and gratings. `leak` leaves it with natural stimuli."""
-    simple_dimensions: int = Field(24, ge=2)
+    simple_dimensions: int = Field(12, ge=2)
     """Dimensions of S."""
     complex_dimensions: int = Field(32, ge=2)
     """Dimensions of C."""
