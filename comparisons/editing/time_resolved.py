@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from bridge.errors import InputError
 
 Array = NDArray[np.float64]
-EARLY, LATE = (0.070, 0.100), (0.150, 0.200)
-"""Seconds after stimulus onset. Fixed before any recording was opened."""
+EARLY, LATE = (70.0, 100.0), (150.0, 200.0)
+"""Milliseconds after stimulus onset. Fixed before any recording was opened."""
 MARGIN = 0.1
 """A contrast within +-.1 (two one-sided tests) counts as none."""
 

@@ -2,7 +2,8 @@
 
 For every dictionary SITE/NAME of the config whose site a next block reads in the same basis: what that block takes away
 of each latent, on drawn scenes that the dictionary was not trained on. A stage a model and dictionary, a stage a
-network that judges the latents of all its blocks together. latents.csv holds a row a latent.
+network that judges the latents of all its blocks together. latents.csv holds a row a latent. Recordings are judged by
+their time bins, where they have some.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import fnmatch
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 from typing_extensions import override
 
 from bridge.errors import ConfigError, did_you_mean
-from bridge.spec import Seed
+from bridge.spec import Seed, Spec
 from bridge.store import write_atomically
+from comparisons.features import Features, site_features
+from comparisons.kinds.banded import Band
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.networks import Network, model_of, networks_of
 
@@ -52,6 +56,17 @@ class Read:
     least_explained: float
 
 
+class TimedBands(Spec):
+    """What stands for simple and for complex features in recordings with time bins."""
+
+    model: str
+    """The model of the config whose features they are."""
+    simple: Band
+    """Sites (or codes) of simple features, such as the stem."""
+    complex: Band
+    """Sites (or codes) of everything else."""
+
+
 class EditingComparison(ComparisonSpec):
     """P3: deletion of latents by the next block's write, gated by context, with its verdict."""
 
@@ -67,9 +82,20 @@ class EditingComparison(ComparisonSpec):
     """Drawn scenes; where left out as many as give each latent 50 tokens."""
     image_seed: Seed = 3000
     """Seed of the drawn scenes: other ones than those that dictionaries are trained on."""
+    bands: TimedBands | None = None
+    """For recordings with time bins: whose shares are compared, early and late."""
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:
+        config = planner.config
+        recorded = [self._add_recordings(planner)] if config.recordings else []
+        if recorded and not config.saes and self.networks is None:
+            return recorded
+        return [*self._add_networks(planner), *recorded]
+
+    # --------------------------------------------------------------------------------------------------- networks
+
+    def _add_networks(self, planner: Planner) -> list[str]:
         networks = networks_of(planner.config, self.networks)
         names = dict.fromkeys(name for network in networks for name in network.members)
         models = [model_of(planner.config, name) for name in names]
@@ -213,6 +239,83 @@ class EditingComparison(ComparisonSpec):
             libraries=("numpy", "scipy"),
             code=(__name__, "comparisons.verdicts.editing"),
         )
+
+    # ------------------------------------------------------------------------------------------------- recordings
+
+    def _add_recordings(self, planner: Planner) -> str:
+        """Every recordings' verdict: from time bins where there are some, else NOT TESTABLE."""
+        specs, seed = planner.config.recordings, planner.config.seed
+        features: dict[str, Features] = {}
+        if self.bands is not None:
+            if self.bands.model not in (known := [model.name for model in planner.config.models]):
+                raise ConfigError(
+                    f"bands: there is no model {self.bands.model!r}; {did_you_mean(self.bands.model, known)}."
+                )
+            model = model_of(planner.config, self.bands.model)
+            features = {
+                name: site_features(planner, model, band.sites)
+                for name, band in (("simple", self.bands.simple), ("complex", self.bands.complex))
+            }
+        needs = tuple(dict.fromkeys(stage for of in features.values() for stage in of.needs))
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            verdicts = []
+            for done, spec in enumerate(specs):
+                verdicts += self._judge(spec.load(planner.stimuli), features, needed, seed)
+                progress((done + 1) / len(specs))
+            unique = list({verdict.subject: verdict.model_dump() for verdict in verdicts}.values())
+            write_atomically(folder / "results.json", json.dumps({"results": [], "verdicts": unique, "dropped": []}))
+
+        inputs = {
+            "recordings": [[spec.name, spec.fingerprint()] for spec in specs],
+            "stimuli": planner.config.stimuli.fingerprint(),
+            "bands": None if self.bands is None else self.bands.content(),
+            "sites": {name: list(of.sites) for name, of in features.items()},
+            "seed": seed,
+        }
+        code = (__name__, "comparisons.editing.recorded", "comparisons.verdicts.editing", "bridge.recordings")
+        libraries = ("numpy", "scipy")
+        name = "editing, verdicts on recordings"
+        return planner.add(name, "editing-recordings", inputs, build, needs=needs, libraries=libraries, code=code)
+
+    def _judge(
+        self, found: Sequence[Any], features: Mapping[str, Features], needed: Mapping[str, Path], seed: int
+    ) -> list[Verdict]:
+        """The verdicts on what one entry of the config's recordings holds."""
+        from bridge.recordings.recordings import Recordings
+        from comparisons.editing.recorded import early_and_late, region_contrasts
+        from comparisons.verdicts.editing import recordings_editing
+
+        said = []
+        for one in found:
+            simulated = bool(getattr(one, "simulated", False))
+            windows = early_and_late(one) if isinstance(one, Recordings) else None
+            why = ""
+            if not isinstance(one, Recordings):
+                why = "only RDMs are known, and editing shows in responses over time"
+            elif windows is None:
+                why = "there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time"
+            elif len(one.data) < 2:
+                why = "there is one repetition, so that signal and noise cannot be told apart"
+            elif not features:
+                why = "no `bands` say what stands for simple and for complex features"
+            if why or windows is None:
+                said.append(recordings_editing(one.name, {}, why, simulated=simulated))
+                continue
+            assert self.bands is not None
+            bands = [
+                np.concatenate(
+                    [_dense(of.read(needed, site, one.stimulus_ids, band.pool)) for site in of.sites], axis=1
+                )
+                for of, band in ((features["simple"], self.bands.simple), (features["complex"], self.bands.complex))
+            ]
+            contrasts = region_contrasts(*bands, *windows, one.neuroids["region"].tolist(), seed=seed)
+            said.append(recordings_editing(one.name, contrasts, simulated=simulated))
+        return said
+
+
+def _dense(values: Any) -> NDArray:
+    return values.toarray() if hasattr(values, "toarray") else values
 
 
 def _chosen(name: str, glob: str) -> bool:

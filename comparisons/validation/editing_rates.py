@@ -10,14 +10,22 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from comparisons.editing.gating import shared_gate
 from comparisons.editing.slopes import marginal_slopes, partial_slopes
 from comparisons.results import Verdict
-from comparisons.validation.planted_editing import CELLS, COSINE, Stream, planted_delta, planted_stream, untrained_write
+from comparisons.validation.planted_editing import (
+    CELLS,
+    COSINE,
+    Encoder,
+    Stream,
+    planted_delta,
+    planted_stream,
+    untrained_write,
+)
 from comparisons.verdicts.editing import Counts, Sorted, editing_verdict, naive_editing, sort_latents
 from comparisons.verdicts.evidence import wilson
 
@@ -64,11 +72,12 @@ def main() -> None:
     parser.add_argument(
         "--cosine", type=float, default=COSINE, help="of the dictionary's directions with the true ones"
     )
+    parser.add_argument("--encoder", choices=get_args(Encoder), default="sparse code", help="the analyst's activations")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows: list[dict[str, object]] = []
     for seed in range(given.first, given.first + given.seeds):
-        for cell, verdict in planted_verdicts(seed, given.cells, cosine=given.cosine):
+        for cell, verdict in planted_verdicts(seed, given.cells, cosine=given.cosine, encoder=given.encoder):
             rows.append({"seed": seed, "cell": cell, "answer": verdict.answer, **verdict.numbers})
         print(f"seed {seed}", flush=True)
         if given.json:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Encoder = Literal["sparse code", "top-k"]
 COSINE = 0.9
 """Of the analyst's decoder directions with the true ones."""
 
@@ -63,7 +64,7 @@ CELLS: dict[str, Cell] = {
     "gated .8, a half": Cell(deletion=0.8, gate=0.5),
     "gated .8, a half, 6% of features": Cell(deletion=0.8, gate=0.5, share=0.06),
     "hidden gate .8, a half": Cell(deletion=0.8, gate=0.5, hidden=True),
-    "untrained, 3 times as strong": Cell(write="untrained", strength=3.0),
+    "untrained, 10 times as strong": Cell(write="untrained", strength=10.0),
     "static, of the square": Cell(deletion=0.5, own=True),
     "plain, 3 times as strong": Cell(plain=True, strength=3.0),
 }
@@ -99,6 +100,7 @@ def planted_stream(
     features: int = 256,
     noise: float = 0.05,
     cosine: float = COSINE,
+    encoder: Encoder = "sparse code",
 ) -> Stream:
     """A stream of images x tokens. Features are active at 2 to 8% of the tokens (more in their topic), at 1 on average.
 
@@ -118,7 +120,9 @@ def planted_stream(
     aside = rng.standard_normal((features, width))
     aside = unit(aside - (aside * directions).sum(axis=1, keepdims=True) * directions)
     decoder = cosine * directions + np.sqrt(1 - cosine**2) * aside
-    latents = sparse_codes(x, decoder)
+    latents = (
+        sparse_codes(x, decoder) if encoder == "sparse code" else top_codes(x, decoder, round(active.mean() * features))
+    )
     return Stream(x, activations, directions, decoder, latents, np.repeat(np.arange(images), tokens), seed)
 
 
@@ -173,6 +177,14 @@ def sparse_codes(x: Array, decoder: Array, penalty: float = 0.15, steps: int = 2
         ahead = new + np.float32((momentum - 1) / larger) * (new - code)
         code, momentum = new, larger
     return code.astype(np.float64)
+
+
+def top_codes(x: Array, decoder: Array, k: int) -> Array:
+    """The k largest projections on the decoder's directions at each token, if positive: a one-step encoder, whose codes
+    are full of what their neighbours leak. [n, m]"""
+    projected = (x - x.mean(axis=0)) @ decoder.T
+    least = np.partition(projected, -k, axis=1)[:, -k, None]
+    return np.where((projected >= least) & (projected > 0), projected, 0.0)
 
 
 def unit(rows: Array) -> Array:

@@ -7,7 +7,7 @@ comparisons.validation.planted_editing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from comparisons.editing.gating import Gating
 from comparisons.editing.slopes import Slopes
+from comparisons.editing.time_resolved import TimeContrast
 from comparisons.results import Verdict
 from comparisons.verdicts.evidence import ONE_SIDED, TWO_SIDED, wilson
 
@@ -148,6 +149,32 @@ def editing_verdict(subject: str, trained: Counts, untrained: Sequence[Counts]) 
             else "more than in the untrained copies, but few"
         )
     return _said(subject, "INCONCLUSIVE", reasons, numbers)
+
+
+def recordings_editing(
+    subject: str, contrasts: Mapping[str, TimeContrast], why_not: str = "", *, simulated: bool = False
+) -> Verdict:
+    """P3 of recordings: NOT TESTABLE for the reason `why_not`, or from the time-resolved contrast of every region.
+
+    The answer is INCONCLUSIVE also where the contrast is consistent with editing, and says so: that an input was
+    cancelled by inhibition cannot be told from spikes.
+    """
+    if why_not or not contrasts:
+        reason = why_not or "no neuroid is reliable both early and late"
+        return _said(subject, "NOT TESTABLE", [reason], {}).model_copy(update={"simulated": simulated})
+    numbers, reasons = {}, []
+    for region, one in contrasts.items():
+        low, high = np.quantile(one.draws, [0.025, 0.975]) if len(one.draws) else (np.nan, np.nan)
+        numbers |= {f"contrast {region}": one.estimate, f"contrast {region}, lower": float(low)}
+        numbers[f"contrast {region}, upper"] = float(high)
+        said = {"consistent": "consistent with editing", "not consistent": "not consistent with editing"}
+        reasons.append(
+            f"{region}: {said.get(one.answer, 'undecided')} (late minus early share of simple features, less that of "
+            f"complex ones: {one.estimate:.2f} [{low:.2f}, {high:.2f}])"
+        )
+    reasons.append("that an input was cancelled by inhibition cannot be told from spikes, so this supports nothing")
+    known = {name: value for name, value in numbers.items() if np.isfinite(value)}
+    return _said(subject, "INCONCLUSIVE", reasons, known).model_copy(update={"simulated": simulated})
 
 
 def naive_editing(slopes: Slopes) -> float:

@@ -141,6 +141,15 @@ def test_the_naive_rule_finds_editing_where_nothing_is_deleted(stream: Stream) -
         assert sort_block(stream, planted_delta(stream, CELLS[cell])).edited.sum() == 0
 
 
+def test_without_the_ratio_test_static_deletion_would_look_gated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deletion that grows with its own feature is static, yet large sums of latents predict it."""
+    one = planted_stream(4, images=400, width=48, features=96, encoder="top-k")
+    delta = planted_delta(one, CELLS["static, of the square"])
+    assert sort_block(one, delta).edited.mean() < 0.04
+    monkeypatch.setattr("comparisons.verdicts.editing.RATIO", 0.0)
+    assert sort_block(one, delta).edited.mean() > 0.04
+
+
 def test_verdicts_where_the_truth_is_planted() -> None:
     found = dict(planted_verdicts(5, ["no deletion", "plain", "gated .8, a half"], **SMALL))
     assert found["gated .8, a half"].answer == "SUPPORTED"

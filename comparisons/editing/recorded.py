@@ -1,0 +1,79 @@
+"""P3's contrast from recordings with time bins: phi of simple and of complex features, early and late, by region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.errors import InputError
+from comparisons.editing.time_resolved import EARLY, LATE, TimeContrast, time_contrast
+from comparisons.encoding.banded import banded_ridge, folds_of
+from comparisons.encoding.evaluation import nanmean
+from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance, unique_share
+
+if TYPE_CHECKING:
+    from bridge.recordings.recordings import Recordings
+
+SIMPLE, COMPLEX = "simple", "complex"
+
+
+def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
+    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms: means over the time bins that lie within. None
+    where either window holds no bin."""
+    if one.binned is None:
+        return None
+    found = []
+    for start, end in (EARLY, LATE):
+        inside = [row for row, (low, high) in enumerate(one.time_bins) if low >= start and high <= end]
+        if not inside:
+            return None
+        found.append(one.binned[inside].mean(axis=0))
+    return found[0], found[1]
+
+
+def region_contrasts(
+    simple: NDArray,
+    complex_: NDArray,
+    early: NDArray,
+    late: NDArray,
+    regions: Sequence[str],
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, TimeContrast]:
+    """The contrast of every region, from bands [n, p] and trials [rep, n, neuroid] of both windows.
+
+    Neuroids count that are reliable in both; every draw resamples the same stimuli and neuroids in both. A region
+    without such neuroids is left out of what is returned. Raises InputError for fewer than two repetitions and shapes
+    that do not fit.
+    """
+    if early.shape != late.shape or early.ndim != 3 or len(early) < 2 or early.shape[2] != len(regions):
+        raise InputError(
+            f"Early trials {list(early.shape)}, late ones {list(late.shape)} and {len(regions)} regions were given; "
+            "expected [rep, n, neuroid] twice, with two repetitions or more."
+        )
+    names, found = np.asarray(regions), {}
+    windows = [trials.astype(np.float64) for trials in (early, late)]
+    reliable = np.ones(len(names), bool)
+    for trials in windows:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            reliable &= signal_variance(trials) / nanmean(trials).var(axis=0, ddof=1) >= LEAST_RELIABLE
+    bands = {SIMPLE: np.asarray(simple, np.float64), COMPLEX: np.asarray(complex_, np.float64)}
+    for region in dict.fromkeys(regions):
+        mine = reliable & (names == region)
+        if not mine.any():
+            continue
+        shares = {}
+        for when, trials in zip(("early", "late"), windows, strict=True):
+            own = trials[:, :, mine]
+            fitted = banded_ridge(bands, nanmean(own), splits=folds_of(own.shape[1], seed=seed))
+            for band in (SIMPLE, COMPLEX):
+                shares[band, when] = unique_share(fitted, band, own, least=-np.inf, draws=draws, seed=seed)
+        ordered = [shares[band, when] for band in (SIMPLE, COMPLEX) for when in ("early", "late")]
+        phi = [share.estimate for share in ordered]
+        drawn = [share.draws for share in ordered]
+        found[region] = time_contrast((phi[0], phi[1]), (phi[2], phi[3]), (drawn[0], drawn[1], drawn[2], drawn[3]))
+    return found
