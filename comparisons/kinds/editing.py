@@ -24,7 +24,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, did_you_mean
 from bridge.spec import Seed, Spec
 from bridge.store import write_atomically
-from comparisons.features import Features, site_features
+from comparisons.features import Features, Pool, site_features
 from comparisons.kinds.banded import Band
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.networks import Network, model_of, networks_of
@@ -303,13 +303,16 @@ class EditingComparison(ComparisonSpec):
                 said.append(recordings_editing(one.name, {}, why, simulated=simulated))
                 continue
             assert self.bands is not None
-            bands = [
-                np.concatenate(
-                    [_dense(of.read(needed, site, one.stimulus_ids, band.pool)) for site in of.sites], axis=1
-                )
-                for of, band in ((features["simple"], self.bands.simple), (features["complex"], self.bands.complex))
-            ]
-            contrasts = region_contrasts(*bands, *windows, one.neuroids["region"].tolist(), seed=seed)
+
+            def band(name: str, pool: Pool, one: Recordings = one) -> NDArray:
+                of = features[name]
+                parts = [_dense(of.read(needed, site, one.stimulus_ids, pool)) for site in of.sites]
+                return np.concatenate(parts, axis=1)
+
+            simple, complex_ = band("simple", self.bands.simple.pool), band("complex", self.bands.complex.pool)
+            early, late = windows
+            regions = one.neuroids["region"].tolist()
+            contrasts = region_contrasts(simple, complex_, early, late, regions, seed=seed)
             said.append(recordings_editing(one.name, contrasts, simulated=simulated))
         return said
 

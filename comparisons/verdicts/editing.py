@@ -162,7 +162,8 @@ def recordings_editing(
     if why_not or not contrasts:
         reason = why_not or "no neuroid is reliable both early and late"
         return _said(subject, "NOT TESTABLE", [reason], {}).model_copy(update={"simulated": simulated})
-    numbers, reasons = {}, []
+    numbers: dict[str, float] = {}
+    reasons: list[str] = []
     for region, one in contrasts.items():
         low, high = np.quantile(one.draws, [0.025, 0.975]) if len(one.draws) else (np.nan, np.nan)
         numbers |= {f"contrast {region}": one.estimate, f"contrast {region}, lower": float(low)}
