@@ -2,7 +2,75 @@
 
 from __future__ import annotations
 
+from itertools import product
+
+import numpy as np
+
 from bridge.data.dataset import DataFile, Dataset
+from bridge.recordings.recordings import Recordings, RegionRDMs
+from bridge.stimuli.stimulus_set import StimulusSet
+
+POPULATIONS = ("ay2_u003", "ay3_u002", "ay4_u006", "ay5_u005")
+_FRAMES, _MOVIES, _CATEGORIES, _SCALES = 11, 10, 3, 2
+
+
+def conditions() -> list[tuple[str, int, int, int, int]]:
+    """(id, frame, movie, category, scale), each counted from 1, of all conditions in the order of the files' axes."""
+    axes = (range(1, size + 1) for size in (_FRAMES, _MOVIES, _CATEGORIES, _SCALES))
+    return [
+        (f"henaff2021-movie{movie:02d}-category{category}-scale{scale}-frame{frame:02d}", frame, movie, category, scale)
+        for frame, movie, category, scale in product(*axes)
+    ]
+
+
+def read_stimuli(data: Dataset) -> StimulusSet:
+    """The conditions, without images: ids and factors alone."""
+    import pandas as pd
+
+    table = pd.DataFrame(conditions(), columns=["stimulus_id", "frame", "movie", "category", "scale"])
+    return StimulusSet("henaff2021_v1", table.set_index("stimulus_id"), None)
+
+
+def read_recordings(data: Dataset) -> list[Recordings | RegionRDMs]:
+    """Spike counts [rep, condition, unit] of the four populations, one `Recordings` each.
+
+    Conditions that were never shown are left out. Trials are taken as simultaneous within a population: residuals of
+    pairs of units, paired by repetition, correlate at .13 and .25 in the first two populations, and at -.00 and -.01
+    when one of them is shifted by seven repetitions.
+    """
+    import pandas as pd
+
+    named = conditions()
+    found: list[Recordings | RegionRDMs] = []
+    for key in POPULATIONS:
+        with np.load(data.file(key), allow_pickle=False) as arrays:
+            counts = arrays["counts"]  # [rep, unit, frame, movie, category, scale]
+        counts = counts.reshape(*counts.shape[:2], -1).transpose(0, 2, 1)
+        shown = np.isfinite(counts).any(axis=(0, 2))
+        subject, session = key.split("_")
+        neuroids = pd.DataFrame(
+            {
+                "neuroid_id": [f"henaff2021-{key}-unit{number:02d}" for number in range(1, counts.shape[2] + 1)],
+                "region": "V1",
+                "subject": subject,
+                "session": session,
+            }
+        )
+        never = int((~shown).sum())
+        found.append(
+            Recordings(
+                name=f"henaff2021-{key}",
+                data=np.ascontiguousarray(counts[:, shown]),
+                stimulus_ids=tuple(name for (name, *_), was in zip(named, shown, strict=True) if was),
+                neuroids=neuroids,
+                simultaneous=True,
+                citation=data.citation,
+                dropped=(f"{never} of {len(named)} conditions, which were never shown",) if never else (),
+                images=False,
+            )
+        )
+    return found
+
 
 DATASET = Dataset(
     name="henaff2021_v1",
@@ -46,4 +114,7 @@ DATASET = Dataset(
         "its source (github.com/wongyoJung/Primary-visual-cortex-straightens-natural-video-trajectories) holds MATLAB "
         "files, of which these are a re-saved form that is published nowhere."
     ),
+    images=False,
+    read_stimuli=read_stimuli,
+    read_recordings=read_recordings,
 )

@@ -191,3 +191,60 @@ def test_v4_sessions_align_with_their_images(data_folder: Path) -> None:
     for one in recordings:
         assert known.issuperset(one.stimulus_ids)
     assert len(known) == sum(len(one.stimulus_ids) for one in recordings)
+
+
+@pytest.mark.data
+def test_v1_populations_have_about_fifty_repetitions_and_no_images(data_folder: Path) -> None:
+    data = dataset("henaff2021_v1")
+    stimuli = data.stimuli()
+    assert len(stimuli) == 660
+    with pytest.raises(InputError, match="no images: what was shown is not public"):
+        stimuli.image(0)
+    found = data.recordings()
+    assert [one.data.shape[2] for one in found if isinstance(one, Recordings)] == [39, 53, 66, 49]
+    for one in found:
+        assert isinstance(one, Recordings)
+        assert not one.images
+        assert one.simultaneous
+        assert one.regions == ("V1",)
+        assert set(stimuli.ids) > set(one.stimulus_ids)
+        assert "176 of 660 conditions" in one.dropped[0]
+        shown = np.isfinite(one.data).sum(axis=0)
+        assert 24 <= shown.min() <= shown.max() <= 50
+    # An id stands for its place in the file: movie 3, category 2, scale 1, frame 5.
+    counts = np.load(data.file("ay2_u003"))["counts"]
+    first = found[0]
+    assert isinstance(first, Recordings)
+    at = first.stimulus_ids.index("henaff2021-movie03-category2-scale1-frame05")
+    np.testing.assert_array_equal(first.data[:, at], counts[:, :, 4, 2, 1, 0])
+
+
+@pytest.mark.data
+def test_v1_trials_are_simultaneous_by_their_residuals(data_folder: Path) -> None:
+    (first, *_) = dataset("henaff2021_v1").recordings()
+    assert isinstance(first, Recordings)
+    residual = first.data - np.nanmean(first.data, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):  # some units never fire in a condition
+        residual /= np.nanstd(first.data, axis=0)
+    residual = np.where(np.isfinite(residual), residual, 0)
+    summed = [
+        (residual[:, :, :20].sum(2) * np.roll(residual[:, :, 20:].sum(2), shift, axis=0)).mean() for shift in (0, 7)
+    ]
+    scale = np.mean([(half.sum(2) ** 2).mean() for half in (residual[:, :, :20], residual[:, :, 20:])])
+    assert summed[0] / scale > 0.5
+    assert abs(summed[1] / scale) < 0.05
+
+
+@pytest.mark.data
+def test_it_single_trials_are_counts_of_neurons_recorded_one_by_one(data_folder: Path) -> None:
+    data = dataset("zhang_desimone_it")
+    (one,) = data.recordings()
+    assert isinstance(one, Recordings)
+    assert one.data.shape == (20, 21, 132)
+    assert one.stimulus_ids == data.stimuli().ids
+    assert np.isnan(one.data).sum() == 7
+    np.testing.assert_array_equal(one.data[np.isfinite(one.data)] % 1, 0)
+    assert not one.simultaneous
+    assert not one.images
+    rates = np.load(data.file("trials"))["rates"]
+    np.testing.assert_allclose(one.data[:, one.stimulus_ids.index("zhang-face-middle"), 5] / 400, rates[5, 2, 1])
