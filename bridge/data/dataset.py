@@ -23,13 +23,16 @@ Reader = Callable[..., Any]
 class DataFile:
     """One file of a data set: `key` is its short name, `path` its place inside a data folder.
 
-    `address` is None for a file that is not public in this form and can only be found locally.
+    `address` is None for a file that is not public in this form and can only be found locally. `sha256` is None where
+    nobody has declared it: what was read is then recorded by the hash of the file that was found (`identity`).
+    A file `by_hand` is too large to be fetched without being asked: the user lays it down.
     """
 
     key: str
     path: str
-    sha256: str
+    sha256: str | None
     address: str | None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,8 @@ class Dataset:
 
     `read_stimuli`, `read_recordings` and `read_references` take the data set and keyword options; a data set without
     stimuli, recordings or reference RDMs leaves them out. `local_only` says, in a sentence, why a data set cannot be
-    fetched, where that is so; `images` is False where what was shown is not public.
+    fetched, where that is so; `images` is False where what was shown is not public. `kind` is the kind of stimuli and
+    recordings in a config that reads the data set, where it has one of its own.
     """
 
     name: str
@@ -64,6 +68,7 @@ class Dataset:
     description: str
     local_only: str = ""
     images: bool = True
+    kind: str = "dataset"
     read_stimuli: Reader | None = None
     read_recordings: Reader | None = None
     read_references: Reader | None = None
@@ -83,8 +88,8 @@ class Dataset:
         return next((folder / entry.path for folder in places if (folder / entry.path).is_file()), None)
 
     def available(self) -> bool:
-        """Whether every file lies locally, so that nothing would have to be fetched."""
-        return all(self.found(entry.key) is not None for entry in self.files)
+        """Whether every file lies locally, so that nothing would have to be fetched (files laid by hand apart)."""
+        return all(self.found(entry.key) is not None for entry in self.files if not entry.by_hand)
 
     def file(self, key: str) -> Path:
         """A verified local copy of one file, fetched first where none is found.
@@ -100,7 +105,7 @@ class Dataset:
                 "to use the cache."
             )
         if given is not None and (path := given / entry.path).is_file():
-            if not is_verified(path, entry.sha256):
+            if entry.sha256 is not None and not is_verified(path, entry.sha256):
                 from bridge.store import file_sha256
 
                 raise InputError(
@@ -109,19 +114,20 @@ class Dataset:
                 )
             return path
         path = data_cache() / entry.path
-        if path.is_file() and is_verified(path, entry.sha256):
+        if path.is_file() and (entry.sha256 is None or is_verified(path, entry.sha256)):
             return path
-        if entry.address is None:
+        if entry.address is None or entry.by_hand:
+            why = self.local_only if entry.address is None else f"it is too large; its address is {entry.address}."
             raise UnreachableError(
-                f"The file {entry.path} of data set {self.name!r} cannot be fetched: {self.local_only} Put it at "
+                f"The file {entry.path} of data set {self.name!r} cannot be fetched: {why} Put it at "
                 f"{path}, or set VENTRAL_DATA to a folder that holds {entry.path}."
             )
         fetch_file(entry.address, entry.sha256, path)
         return path
 
     def fetch(self) -> list[Path]:
-        """Verified local copies of all files. Raises what `file` raises."""
-        return [self.file(entry.key) for entry in self.files]
+        """Verified local copies of all files but those that are laid by hand. Raises what `file` raises."""
+        return [self.file(entry.key) for entry in self.files if not entry.by_hand]
 
     def fingerprint(self) -> dict[str, Any]:
         """Name and declared sha256 of every file: what anything read from the data set depends on. Reads nothing."""

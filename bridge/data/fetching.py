@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ def data_cache() -> Path:
     return cache_folder() / "data"
 
 
-def fetch_file(address: str, sha256: str, target: Path) -> None:
-    """Download `address` to `target`, which appears complete and verified or not at all.
+def fetch_file(address: str, sha256: str | None, target: Path) -> None:
+    """Download `address` to `target`, which appears complete and verified (where its sha256 is declared) or not at all.
 
     A fetch that is killed leaves its part under `<folder of target>/.partial/`, where the next fetch of the same
     file clears it away. Two processes that want one file wait for each other.
@@ -41,7 +42,7 @@ def fetch_file(address: str, sha256: str, target: Path) -> None:
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(lock):
-            if target.is_file() and is_verified(target, sha256):
+            if target.is_file() and (sha256 is None or is_verified(target, sha256)):
                 return
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
@@ -51,7 +52,7 @@ def fetch_file(address: str, sha256: str, target: Path) -> None:
                     download = pooch.HTTPDownloader(progressbar=bar, chunk_size=CHUNK_BYTES, timeout=TIMEOUT_S)
                     download(address, str(received), None)
                 got = file_sha256(received)
-                if got != sha256:
+                if sha256 is not None and got != sha256:
                     raise InputError(
                         f"The file fetched from {address} is not the one declared (expected sha256 {sha256}, got "
                         f"{got}, {received.stat().st_size} bytes) and nothing was kept; try again, and check "
@@ -60,7 +61,7 @@ def fetch_file(address: str, sha256: str, target: Path) -> None:
                 os.replace(received, target)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
-        _mark(target, sha256)
+        _mark(target, got)
     except requests.RequestException as error:  # is an OSError too, so it comes first
         raise UnreachableError(
             f"Cannot fetch {address} ({_reason(error)}); connect to the network and run this again, or put the file "
@@ -104,6 +105,36 @@ def is_verified(path: Path, sha256: str) -> bool:
         return False
     _mark(path, sha256)
     return True
+
+
+SAMPLED_BYTES = 2**32
+_SAMPLES, _SAMPLE_BYTES = 64, 2**20
+
+
+def identity(path: Path) -> str:
+    """What a file holds, for provenance where no hash is declared: `sha256:...` of its bytes.
+
+    For files above 4 GiB, which would take minutes, `sampled-sha256:...`: size and 64 blocks of 1 MiB, evenly spaced.
+    Found once, then remembered in the cache for the path, size and modification time.
+    """
+    size = path.stat().st_size
+    kept = data_cache() / ".recorded" / _mark_name(path, "identity")
+    try:
+        return kept.read_text().splitlines()[0]
+    except (OSError, IndexError):
+        found = f"sha256:{file_sha256(path)}" if size <= SAMPLED_BYTES else f"sampled-sha256:{_sampled(path, size)}"
+    with suppress(StorageError):
+        write_atomically(kept, f"{found}\n{path.resolve()}\n")
+    return found
+
+
+def _sampled(path: Path, size: int) -> str:
+    hashed = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as file:
+        for k in range(_SAMPLES):
+            file.seek(k * (size - _SAMPLE_BYTES) // (_SAMPLES - 1))
+            hashed.update(file.read(_SAMPLE_BYTES))
+    return hashed.hexdigest()
 
 
 def _mark(path: Path, sha256: str) -> None:

@@ -66,7 +66,7 @@ class _Images:
 def read_stimuli(data: Dataset) -> StimulusSet:
     """The 92 images. They were shown at 2.9 degrees of visual angle to the human subjects."""
     path = data.file("stimuli")
-    source = _Images(path, data.entry("stimuli").sha256)
+    source = _Images(path, data.entry("stimuli").sha256 or "")
     return StimulusSet("kriegeskorte2008_92", images_and_table(path)[1], source, degrees=2.9)
 
 

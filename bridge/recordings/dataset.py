@@ -33,6 +33,8 @@ class DatasetRecordings(RecordingsSpec):
         known = all_datasets()
         if name not in known:
             raise ValueError(f"there is no data set {name!r}; {did_you_mean(name, known)}")
+        if (kind := known[name].kind) != "dataset":
+            raise ValueError(f"data set {name!r} has a kind of its own; give `kind: {kind}`")
         if known[name].read_recordings is None:
             having = [other for other, data in known.items() if data.read_recordings]
             raise ValueError(f"data set {name!r} has no recordings; those that have: {', '.join(having)}")
