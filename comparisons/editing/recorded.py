@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 SIMPLE, COMPLEX = "simple", "complex"
 
 
-def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
-    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms: means over the time bins that lie within. None
-    where either window holds no bin."""
-    if one.binned is None:
+def early_and_late(found: Sequence[Recordings]) -> tuple[NDArray, NDArray] | None:
+    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms, of one entry of a config's recordings.
+
+    Either one Recordings with time bins: means over those that lie within; or a simulated one for each of the two (its
+    `truth` says which). None where a window holds no bin.
+    """
+    simulated = {one.truth.get("time_bin"): one.data for one in found}
+    if {"early", "late"} <= simulated.keys():
+        return simulated["early"], simulated["late"]
+    if len(found) != 1 or found[0].binned is None:
         return None
-    found = []
+    means = []
     for start, end in (EARLY, LATE):
-        inside = [row for row, (low, high) in enumerate(one.time_bins) if low >= start and high <= end]
+        inside = [row for row, (low, high) in enumerate(found[0].time_bins) if low >= start and high <= end]
         if not inside:
             return None
-        found.append(one.binned[inside].mean(axis=0))
-    return found[0], found[1]
+        means.append(found[0].binned[inside].mean(axis=0))
+    return means[0], means[1]
 
 
 def region_contrasts(

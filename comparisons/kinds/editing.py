@@ -283,38 +283,57 @@ class EditingComparison(ComparisonSpec):
     ) -> list[Verdict]:
         """The verdicts on what one entry of the config's recordings holds."""
         from bridge.recordings.recordings import Recordings
-        from comparisons.editing.recorded import early_and_late, region_contrasts
+        from comparisons.editing.recorded import early_and_late
+
+        timed = [one for one in found if isinstance(one, Recordings)]
+        together = early_and_late(timed)
+        if together is not None and len(timed) == len(found) > 1:
+            # Two recordings of one brain, an early and a late one: one verdict.
+            name = timed[0].name.removesuffix(" (early)")
+            return [self._judge_one(name, timed[0], together, features, needed, seed)]
+        windows = [early_and_late([one]) if isinstance(one, Recordings) else None for one in found]
+        return [
+            self._judge_one(one.name, one, own, features, needed, seed) for one, own in zip(found, windows, strict=True)
+        ]
+
+    def _judge_one(
+        self,
+        name: str,
+        one: Any,
+        windows: tuple[NDArray, NDArray] | None,
+        features: Mapping[str, Features],
+        needed: Mapping[str, Path],
+        seed: int,
+    ) -> Verdict:
+        from bridge.recordings.recordings import Recordings
+        from comparisons.editing.recorded import region_contrasts
         from comparisons.verdicts.editing import recordings_editing
 
-        said = []
-        for one in found:
-            simulated = bool(getattr(one, "simulated", False))
-            windows = early_and_late(one) if isinstance(one, Recordings) else None
-            why = ""
-            if not isinstance(one, Recordings):
-                why = "only RDMs are known, and editing shows in responses over time"
-            elif windows is None:
-                why = "there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time"
-            elif len(one.data) < 2:
-                why = "there is one repetition, so that signal and noise cannot be told apart"
-            elif not features:
-                why = "no `bands` say what stands for simple and for complex features"
-            if why or windows is None:
-                said.append(recordings_editing(one.name, {}, why, simulated=simulated))
-                continue
-            assert self.bands is not None
+        simulated = bool(getattr(one, "simulated", False))
+        why = ""
+        if not isinstance(one, Recordings):
+            why = "only RDMs are known, and editing shows in responses over time"
+        elif windows is None:
+            why = "there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time"
+        elif len(one.data) < 2:
+            why = "there is one repetition, so that signal and noise cannot be told apart"
+        elif self.bands is None:
+            why = "no `bands` say what stands for simple and for complex features"
+        if why or windows is None or self.bands is None:
+            return recordings_editing(name, {}, why, simulated=simulated)
 
-            def band(name: str, pool: Pool, one: Recordings = one) -> NDArray:
-                of = features[name]
-                parts = [_dense(of.read(needed, site, one.stimulus_ids, pool)) for site in of.sites]
-                return np.concatenate(parts, axis=1)
+        def band(of: Features, pool: Pool) -> NDArray:
+            parts = [_dense(of.read(needed, site, one.stimulus_ids, pool)) for site in of.sites]
+            return np.concatenate(parts, axis=1)
 
-            simple, complex_ = band("simple", self.bands.simple.pool), band("complex", self.bands.complex.pool)
-            early, late = windows
-            regions = one.neuroids["region"].tolist()
-            contrasts = region_contrasts(simple, complex_, early, late, regions, seed=seed)
-            said.append(recordings_editing(one.name, contrasts, simulated=simulated))
-        return said
+        contrasts = region_contrasts(
+            band(features["simple"], self.bands.simple.pool),
+            band(features["complex"], self.bands.complex.pool),
+            *windows,
+            regions=one.neuroids["region"].tolist(),
+            seed=seed,
+        )
+        return recordings_editing(name, contrasts, simulated=simulated)
 
 
 def _dense(values: Any) -> NDArray:

@@ -173,7 +173,10 @@ def recordings_editing(
             f"{region}: {said.get(one.answer, 'undecided')} (late minus early share of simple features, less that of "
             f"complex ones: {one.estimate:.2f} [{low:.2f}, {high:.2f}])"
         )
-    reasons.append("that an input was cancelled by inhibition cannot be told from spikes, so this supports nothing")
+    reasons.append(
+        "an input cancelled by inhibition cannot be told from one that never came, nor a gate from a deletion that is "
+        "always on, so this supports nothing"
+    )
     known = {name: value for name, value in numbers.items() if np.isfinite(value)}
     return _said(subject, "INCONCLUSIVE", reasons, known).model_copy(update={"simulated": simulated})
 
