@@ -112,15 +112,17 @@ class Probe:
         return (np.asarray(x, np.float64) - self.centre) / self.scale @ self.weights + self.intercept
 
     @staticmethod
-    def fit(x: Array, y: Array, codes: NDArray, components: int, width: int = 0) -> Probe:
+    def fit(x: Array, y: Array, codes: NDArray, components: int, width: int = 0, scale: Array | None = None) -> Probe:
         """Fit to responses [n, d] and targets [n, target]; the penalty by leaving out the conditions `codes` in turn.
 
-        Targets in runs of `width` columns share a penalty (default: all of them). Units that do not vary count for
-        nothing.
+        Targets in runs of `width` columns share a penalty (default: all of them). Units are divided by `scale` [d]
+        (default: their standard deviation over these stimuli); those that do not vary count for nothing.
         """
         width = width or y.shape[1]
-        centre, spread = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(spread > 1e-9 * max(spread.max(), 1e-300), spread, np.inf)
+        centre = x.mean(axis=0)
+        if scale is None:
+            spread = x.std(axis=0)
+            scale = np.where(spread > 1e-9 * max(spread.max(), 1e-300), spread, np.inf)
         z = (x - centre) / scale
         axes = principal_axes(z, components)
         scores = z @ axes
@@ -129,9 +131,9 @@ class Probe:
         errors = np.zeros((len(PENALTIES), y.shape[1] // width))
         for held in np.unique(codes):
             out = codes == held
-            for number, weights in enumerate(_paths(scores[~out], y[~out])):
-                error = ((scores[out] - scores[~out].mean(axis=0)) @ weights + y[~out].mean(axis=0) - y[out]) ** 2
-                errors[number] += error.sum(axis=0).reshape(-1, width).sum(axis=1)
+            weights = np.stack(_paths(scores[~out], y[~out]))  # [penalty, component, target]
+            wrong = (scores[out] - scores[~out].mean(axis=0)) @ weights + (y[~out].mean(axis=0) - y[out])
+            errors += (wrong**2).sum(axis=1).reshape(len(PENALTIES), -1, width).sum(axis=2)
         chosen = errors.argmin(axis=0).repeat(width)
         paths = np.stack(_paths(scores, y))  # [penalty, component, target]
         return Probe(centre, scale, axes @ paths[chosen, :, np.arange(y.shape[1])].T / size, mean)

@@ -25,6 +25,7 @@ FamilyName = Literal[
     "contrasts",
     "sizes",
     "colours",
+    "backgrounds",
     "gabors",
     "edges",
     "bars",
@@ -34,6 +35,7 @@ FamilyName = Literal[
     "blanks",
     "probes",
 ]
+STANDARD: tuple[FamilyName, ...] = tuple(name for name in get_args(FamilyName) if name != "backgrounds")
 GENERATOR = 1
 """Version of the drawing: raised whenever any image would come out differently."""
 
@@ -42,8 +44,8 @@ class Battery(StimulusSpec):
     """Drawn stimuli at any size, deterministic from the seed, each image independent of the others."""
 
     kind: Literal["battery"] = "battery"
-    families: Annotated[tuple[FamilyName, ...], Field(min_length=1)] = get_args(FamilyName)
-    """Which families, in this order."""
+    families: Annotated[tuple[FamilyName, ...], Field(min_length=1)] = STANDARD
+    """Which families, in this order; gratings on backgrounds only where they are named."""
     size: int = Field(128, ge=16, le=2048)
     """Width and height of the images, pixels."""
     degrees: float = Field(8.0, gt=0)
@@ -125,9 +127,9 @@ class BatteryKey:
 @lru_cache(maxsize=1)
 def registry() -> dict[str, Family]:
     """All families by name."""
-    from bridge.stimuli.procedural import gratings, patches, probes, scenes, shapes, textures
+    from bridge.stimuli.procedural import backgrounds, gratings, patches, probes, scenes, shapes, textures
 
-    modules = (gratings, patches, textures, shapes, scenes, probes)
+    modules = (gratings, backgrounds, patches, textures, shapes, scenes, probes)
     return {name: family for module in modules for name, family in module.FAMILIES.items()}
 
 

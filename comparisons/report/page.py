@@ -117,7 +117,7 @@ def pictures(results: RunResults) -> list[Picture]:
         label = select.measure_label(measure)
         for plate in figures.plates(shown, styles):
             if plate.draw is drawing.draw_by_depth:
-                heading = f"{'By depth' if comparison == 'probe' else 'Similarity by depth'}: {label}"
+                heading = f"{'By depth' if comparison in select.BY_THEMSELVES else 'Similarity by depth'}: {label}"
                 caption = _depth_caption(plate, styles)
             else:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION

@@ -34,6 +34,10 @@ MEASURES = {
 """Measures whose name has a better written form."""
 
 
+BY_THEMSELVES = ("probe", "persistence", "postdictions")
+"""Comparisons that describe networks by themselves: their numbers are no similarity to recordings."""
+
+
 def measure_label(measure: str) -> str:
     """The written form of a measure, or its own name."""
     return MEASURES.get(measure, measure)

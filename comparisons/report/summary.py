@@ -150,8 +150,8 @@ def paragraphs(results: RunResults) -> list[list[str]]:
 
 
 def compared(results: Iterable[Result]) -> list[Result]:
-    """The results that say how much a network is like recordings: all but those of probes."""
-    return [result for result in results if result.comparison != "probe"]
+    """The results that say how much a network is like recordings: all but those that describe it by itself."""
+    return [result for result in results if result.comparison not in select.BY_THEMSELVES]
 
 
 def probed(results: Iterable[Result]) -> list[list[str]]:

@@ -7,11 +7,13 @@ Thresholds were fixed on simulated data sets before real data were opened, and c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from comparisons.persistence.grating_cells import Decodability
 from comparisons.persistence.unique_simple import COUPLED, UniqueSimple
 from comparisons.results import Verdict
-from comparisons.verdicts.evidence import STRONG, bayes_factor
+from comparisons.verdicts.evidence import STRONG, Estimate, bayes_factor
 
 PREDICTION = "P1 persistence"
 LEAST_PHI = 0.04
@@ -20,6 +22,8 @@ LEAST_RATIO = 0.2
 """phi of the last region over phi of the first, which SUPPORTED asks for."""
 LEAST_D = 0.3
 """D above which a trace of orientation counts as there. At .05, leaks of S into C were taken for it in 8 of 40."""
+LAST = 2 / 3
+"""The last stages are the sites of the stream's last third (depth above this), whatever a network calls its stages."""
 
 
 def by_unique_share(
@@ -94,6 +98,65 @@ def by_decodability(
             return _verdict("REFUTED", subject, told, numbers, simulated)
         told.append(f"but it is not decoded in {first.region} either, so that nothing was there to lose")
     return _verdict("INCONCLUSIVE", subject, told, numbers, simulated)
+
+
+@dataclass(frozen=True)
+class SiteD:
+    """D at one site of a stream; `depth` is the share of blocks behind it."""
+
+    site: str
+    depth: float
+    estimate: Estimate
+
+
+def network_persistence(
+    subject: str, curve: Sequence[SiteD], *, beside: Sequence[str] = (), missing: str = ""
+) -> Verdict:
+    """P1 for one network from D along its stream, in any order.
+
+    SUPPORTED       D - 1.96 se > .3 at every site of the last third (each must pass, so nothing is corrected for)
+    REFUTED         D + 1.645 se < .3 at the last site, and D - 1.96 se > .3 at the first: what was there is lost
+    INCONCLUSIVE    else
+    NOT TESTABLE    fewer than two sites have a D, or none of them in the last third
+
+    `beside` are sentences on what stands beside the network (untrained copies, pixels); they never enter the rule.
+    `missing` says why there is no curve.
+    """
+    known = sorted((one for one in curve if one.estimate.known), key=lambda one: one.depth)
+    last = [one for one in known if one.depth > LAST]
+    if len(known) < 2 or not last:
+        why = missing or f"orientation could be decoded at {len(known)} sites, {len(last)} in the last third"
+        reason = f"{why}; the rule needs two sites or more, one of them in the last third of the stream"
+        return Verdict(prediction=PREDICTION, subject=subject, answer="NOT TESTABLE", reasons=(reason, *beside))
+    first, end = known[0], known[-1]
+    weakest = min(last, key=lambda one: one.estimate.lower)
+    shown = f"D of orientation is {first.estimate} at {first.site} and {end.estimate} at {end.site}"
+    numbers = {
+        "D at the first site": first.estimate.value,
+        "se of D at the first site": first.estimate.se,
+        "D at the last site": end.estimate.value,
+        "se of D at the last site": end.estimate.se,
+        "least lower end of D in the last third": weakest.estimate.lower,
+        "sites in the last third": float(len(last)),
+        "bound": LEAST_D,
+    }
+    answer: Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE"] = "INCONCLUSIVE"
+    if weakest.estimate.lower > LEAST_D:
+        answer = "SUPPORTED"
+        rule = f"its interval lies above {LEAST_D:g} at all {len(last)} sites of the last third"
+    elif end.estimate.upper_one_sided < LEAST_D and first.estimate.lower > LEAST_D:
+        answer = "REFUTED"
+        rule = f"it begins above {LEAST_D:g} and ends below (one-sided 95% bound {end.estimate.upper_one_sided:.3f})"
+    elif end.estimate.upper_one_sided < LEAST_D:
+        rule = f"it ends below {LEAST_D:g}, but does not begin above: what was never readable cannot be lost"
+    else:
+        rule = (
+            f"in the last third it is not above {LEAST_D:g} throughout ({weakest.estimate} at {weakest.site}), and at "
+            "the end not below"
+        )
+    return Verdict(
+        prediction=PREDICTION, subject=subject, answer=answer, reasons=(f"{shown}; {rule}", *beside), numbers=numbers
+    )
 
 
 def _missing(regions: Sequence[str], found: Mapping[str, object]) -> str:

@@ -52,6 +52,25 @@ def test_mean_luminance_is_mid_grey(everything, family):
         assert images.mean() == pytest.approx(0.5, abs=0.012)
 
 
+def test_gratings_on_backgrounds_are_asked_for_by_name():
+    stimuli = load({"kind": "battery", "name": "b", "families": ["backgrounds"], "size": 64})
+    table = stimuli.table
+    assert len(table) == 288
+    assert (table.groupby(["orientation", "background"]).size() == 4).all()
+    first, phase, other, again = (
+        stimuli.image(int(stimuli.rows_of([name])[0])).astype(float).mean(axis=2)
+        for name in (
+            "background0-o000-sf5-p000", "background0-o000-sf5-p180", "background1-o000-sf5-p000",
+            "background0-o090-sf5-p000",
+        )
+    )  # fmt: skip
+    field = (first + phase) / 2  # opposite phases cancel: what is left is the background
+    assert field.std() > 20
+    assert abs(np.corrcoef(field.ravel(), (first - phase).ravel())[0, 1]) < 0.2
+    assert np.corrcoef(field.ravel(), again.ravel())[0, 1] > 0.5
+    assert np.corrcoef((first - other).ravel(), field.ravel())[0, 1] > 0.4
+
+
 def test_colours_are_isoluminant_and_lie_on_their_axis(everything):
     stimuli = of_family(everything, "colours")
     for row in (0, 150):

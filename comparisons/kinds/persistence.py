@@ -1,0 +1,54 @@
+"""`kind: persistence` (P1): do robust representations of edges stand all along the stream?
+
+Its stimuli are its own drawn gratings, edges and objects, at each network's input size. A stage a model finds D along
+the stream; where the config trains dictionaries with three seeds or more at two sites or more, another finds how long
+their features last. The last stage sets everything side by side and gives each network its verdict. Its artefact holds
+`curves.json` beside the results: every curve over depth, with intervals.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+from typing_extensions import override
+
+from bridge.spec import Seed
+from comparisons.kinds.base import ComparisonSpec
+
+if TYPE_CHECKING:
+    from comparisons.plan import Planner
+
+Baseline = Literal["pixels", "Gabor bank", "random projection", "random convolutions"]
+
+
+class PersistenceComparison(ComparisonSpec):
+    """Robust decodability of edges along the stream, survival of features, skip ablation, and the verdict of P1."""
+
+    kind: Literal["persistence"] = "persistence"
+    sites: Annotated[list[str], Field(min_length=1)] = ["blocks.*.hook_resid_post"]
+    """Globs over site names: the stream whose D is found. The verdict reads the first of them and the last third."""
+    scenes: Annotated[int, Field(ge=0)] = 320
+    """Drawn objects, for what is decoded of objects; 0 for none."""
+    gratings: Annotated[int, Field(ge=120)] | None = None
+    """At most so many of the 720 gratings: fewer are quicker and leave wider intervals."""
+    permutations: Annotated[int, Field(ge=0)] = 20
+    """Permutations of labels behind each floor."""
+    draws: Annotated[int, Field(ge=100)] = 1000
+    """Bootstrap draws of cells behind each standard error."""
+    baselines: list[Baseline] = ["pixels", "Gabor bank", "random projection", "random convolutions"]
+    """What stands beside the networks; never subtracted."""
+    survival: bool = True
+    """Whether features' survival is found where the config's dictionaries allow it."""
+    simplicity_images: Annotated[int, Field(ge=50)] = 200
+    """Drawn images on which latents' Gabor simplicity is scored."""
+    image_seed: Seed = 1000
+    """Seed of those images: other ones than those of a battery with a seed of its own."""
+    skip_ablation: bool = False
+    """Whether every block's skip is taken away in turn: a pass over some hundred images a block and condition."""
+
+    @override
+    def add_stages(self, planner: Planner) -> list[str]:
+        from comparisons.persistence.stages import add_networks
+
+        return add_networks(planner, self)
