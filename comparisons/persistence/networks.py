@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bridge.filters import GaborBank, gabor_features
 from bridge.streams import Site
-from comparisons.persistence.decodability import COMPONENTS, Decodability, decodability
+from comparisons.persistence.decodability import COMPONENTS, Decodability, Standardised, decodability, standardised
 from comparisons.persistence.presenting import Presented, half_a_patch, prepared_batches, present
 from comparisons.persistence.variables import EDGES, OBJECTS, ORIENTATION, Variable, cells_of, edge_battery
 
@@ -28,8 +28,8 @@ VIEWS = ("tokens", "pooled")
 """Probes read the tokens of a grid of places (the stream itself), or their mean over places."""
 BASELINES = ("pixels", "Gabor bank", "random projection", "random convolutions")
 """What stands beside networks, as separate contrasts, never subtracted."""
-BASELINE_SIZE = 64
-"""Pixels of the images from which baselines are computed."""
+BASELINE_SIZE = 32
+"""Pixels of the images from which baselines are computed: enough for all gratings of the battery."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def point(variable: Variable, view: str, found: Decodability, site: Site | None 
     )
 
 
-def decode(variable: Variable, table: pd.DataFrame, values: NDArray, **options: Any) -> Decodability:
+def decode(variable: Variable, table: pd.DataFrame, values: NDArray | Standardised, **options: Any) -> Decodability:
     """D of a variable from values [n, d] of the stimuli of its family, in the order of `table`."""
     return decodability(
         values,
@@ -150,7 +150,7 @@ def decode_network(
             for done, (name, found) in enumerate(values.items()):
                 points += [
                     point(one, view, decode(one, shown.table, array, **options), sites[name])
-                    for view, array in views(found)
+                    for view, array in ((view, standardised(array)) for view, array in views(found))
                     for one in own
                 ]
                 if progress is not None:
@@ -214,7 +214,7 @@ def decode_baselines(
         shown = of_family(stimuli, family)
         greys = np.stack([luminance(shown.image(row), BASELINE_SIZE) for row in range(len(shown))])
         for name in names:
-            values = baseline(name, greys, seed)
+            values = standardised(baseline(name, greys, seed))
             found[name] += [
                 point(one, "tokens", decode(one, shown.table, values, **options))
                 for one in variables
@@ -232,7 +232,7 @@ def baseline(name: str, greys: NDArray[np.float32], seed: int) -> NDArray[np.flo
     from probes.simplicity import random_responses
 
     flat = greys.reshape(len(greys), -1)
-    bank = GaborBank(8, (1, 2, 4, 8, 16))
+    bank = GaborBank(8, (1, 2, 4, 8, 12))
     if name == "pixels":
         return flat
     if name == "Gabor bank":
@@ -241,18 +241,16 @@ def baseline(name: str, greys: NDArray[np.float32], seed: int) -> NDArray[np.flo
         axes = np.random.default_rng(seed).standard_normal((flat.shape[1], 1024), dtype=np.float32)
         return (flat - np.float32(0.5)) @ axes / np.float32(np.sqrt(flat.shape[1]))
     parts = []
-    for start in range(0, len(greys), 32):
-        cells = [in_cells(z) for z in random_responses(greys[start : start + 32] - np.float32(0.5), bank, seed)]
+    for start in range(0, len(greys), 64):
+        cells = [in_cells(z) for z in random_responses(greys[start : start + 64] - np.float32(0.5), bank, seed)]
         parts.append(np.concatenate(cells, axis=1))
     return np.concatenate(parts)
 
 
 def in_cells(z: NDArray[np.complex64], grid: int = 4) -> NDArray[np.float32]:
     """Rectified phases and energy of complex responses [n, filter, s, s], averaged in grid x grid cells, [n, p]."""
-    n, filters, side, _ = z.shape
-    channels = np.stack(
-        [np.maximum(part, 0) for part in (z.real, z.imag, -z.real, -z.imag)] + [z.real**2 + z.imag**2], axis=2
-    )
-    step = side // grid
-    cells = channels.reshape(n, filters, 5, grid, step, grid, step).mean(axis=(4, 6))
-    return cells.reshape(n, -1).astype(np.float32)
+    side = z.shape[-1]
+    average = np.repeat(np.eye(grid, dtype=np.float32), side // grid, axis=0) * np.float32(grid / side)
+    channels = (np.maximum(part, 0) for part in (z.real, z.imag, -z.real, -z.imag))
+    cells = [average.T @ (part @ average) for part in (*channels, z.real**2 + z.imag**2)]
+    return np.stack(cells, axis=2).reshape(len(z), -1)

@@ -266,9 +266,12 @@ def _add_results(planner: Planner, spec: PersistenceComparison, parts: list[Part
 def point_results(
     points: list[dict[str, Any]], about: Mapping[str, Any], draws: int
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Results of a curve's points, and what has no number."""
+    """Results of a curve's points, and what has no number. Of what is read after pooling only the primary variable is a
+    result; the rest stands in `curves.json`."""
     results, dropped = [], []
     for one in points:
+        if one["view"] == "pooled" and one["variable"] != ORIENTATION.name:
+            continue
         pooled = ", pooled" if one["view"] == "pooled" else ""
         measure = f"D of {one['variable']}{pooled}"
         if one["d"] is None:

@@ -21,7 +21,8 @@ from comparisons.persistence.variables import EDGES, OBJECTS, ORIENTATION, cells
 from comparisons.run import run
 
 EARLY, MIDDLE, END = (f"blocks.{number}.hook_resid_post" for number in (0, 1, 11))
-QUICK = {"kind": "persistence", "scenes": 0, "permutations": 5, "draws": 200}
+QUICK = {"kind": "persistence", "scenes": 0, "gratings": 360, "permutations": 2, "draws": 200,
+         "baselines": ["pixels", "Gabor bank"]}  # fmt: skip
 
 
 def content(**fields: Any) -> dict[str, Any]:
