@@ -160,7 +160,10 @@ class SurvivalCurve:
 
 
 def _plain(values: NDArray) -> list[Any]:
-    return np.where(np.isnan(values.astype(float)), None, values.astype(object)).tolist()
+    """Nested lists of numbers, None for NaN."""
+    if values.ndim > 1:
+        return [_plain(row) for row in values]
+    return [None if value != value else value for value in values.tolist()]
 
 
 def _half(ages: NDArray, survival: Array) -> float:

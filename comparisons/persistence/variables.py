@@ -121,8 +121,9 @@ def edge_battery(size: int, jitter: int, seed: int, scenes: int, gratings: int |
     """
     from bridge.stimuli.battery import Battery
 
-    families: list[str] = ["gratings", "contrasts", "backgrounds", "edges", *(["scenes"] if scenes else [])]
     limit = {"scenes": scenes} if scenes else {}
     if gratings is not None:
         limit["gratings"] = gratings
-    return Battery(name="edges and objects", families=families, size=size, jitter=jitter, seed=seed, limit=limit)  # type: ignore[arg-type]
+    families = ["gratings", "contrasts", "backgrounds", "edges", *(["scenes"] if scenes else [])]
+    values = {"name": "edges and objects", "families": families, "size": size, "jitter": jitter, "seed": seed}
+    return Battery.model_validate({**values, "limit": limit})
