@@ -9,13 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
+from probes.neighbours import two_nearest
 
 Array = NDArray[np.float64]
-TREE_DIMENSIONS = 12
-"""Up to so many coordinates a k-d tree finds neighbours faster than products of matrices do."""
-CLOSE = 1e-4
-"""Part of a point's distance from the mean below which a neighbour's distance is taken from the differences: the
-products then still have eight digits."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,7 @@ def decimation(
 def nearest_two(points: NDArray) -> tuple[Array, Array]:
     """Euclidean distances to the nearest and second nearest other point, float64 [n] each.
 
-    In few dimensions by a k-d tree; else from |x|^2 + |y|^2 - 2 x.y, which loses digits where points are close: those
-    are done again from the differences.
+    See `probes.neighbours`. Raises InputError for points that are not finite, and for fewer than three.
     """
     x = np.asarray(points, np.float64)
     if x.ndim != 2 or len(x) < 3 or not np.isfinite(x).all():
@@ -90,19 +85,4 @@ def nearest_two(points: NDArray) -> tuple[Array, Array]:
             f"Points of shape {list(np.shape(points))} are no finite array [n, D] of three points or more; leave out "
             "what is undefined."
         )
-    if x.shape[1] <= TREE_DIMENSIONS:
-        from scipy.spatial import cKDTree
-
-        found = cKDTree(x).query(x, k=3, workers=-1)[0]
-        return found[:, 1], found[:, 2]
-    from sklearn.neighbors import NearestNeighbors
-
-    centred = x - x.mean(axis=0)
-    # Each point finds itself, too, at about 0: which of several duplicates is itself makes no difference.
-    found = NearestNeighbors(n_neighbors=3, algorithm="brute").fit(centred).kneighbors(centred)[0][:, 1:]
-    size = np.linalg.norm(centred, axis=1)
-    for row in np.flatnonzero(found[:, 0] < CLOSE * size):
-        exact = np.sqrt(((centred - centred[row]) ** 2).sum(axis=1))
-        exact[row] = np.inf
-        found[row] = np.partition(exact, 1)[:2]
-    return found[:, 0], found[:, 1]
+    return two_nearest(x)
