@@ -7,7 +7,7 @@ brought to the same number of dimensions before they are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,8 +67,30 @@ def decode_across(
     Raises InputError for fewer than three conditions, for arrays of different lengths, and for values that are not
     finite.
     """
-    x, y = np.asarray(responses, np.float64), np.asarray(target, np.float64)
-    y = y[:, None] if y.ndim == 1 else y
+    return decode_each(
+        responses, {"": target}, conditions, components=components, permutations=permutations, seed=seed
+    )[""]
+
+
+def decode_each(
+    responses: NDArray,
+    targets: Mapping[str, NDArray],
+    conditions: ArrayLike,
+    *,
+    components: int = 50,
+    permutations: int = 0,
+    seed: int = 0,
+) -> dict[str, Decoded]:
+    """`decode_across` of several targets by name, each [n] or all [n, k], with the responses decomposed once for all.
+
+    Every target has a penalty of its own. Raises InputError as `decode_across`, and for targets of different widths.
+    """
+    x = np.asarray(responses, np.float64)
+    given = [np.asarray(target, np.float64) for target in targets.values()]
+    given = [y[:, None] if y.ndim == 1 else y for y in given]
+    if len({y.shape for y in given}) != 1:
+        raise InputError(f"Targets have shapes {[list(y.shape) for y in given]}; decode those of one shape together.")
+    width, y = given[0].shape[1], np.concatenate(given, axis=1)
     names, codes = np.unique(np.asarray(conditions), return_inverse=True)
     _check(x, y, codes)
     if len(names) < 3:
@@ -76,18 +98,21 @@ def decode_across(
             f"{len(names)} conditions ({', '.join(map(str, names))}) were given, which leaves none to choose the "
             "penalty on; give three or more."
         )
-    targets = [y, *_shuffled(y, codes, permutations, np.random.default_rng(seed))]
-    stacked = np.concatenate(targets, axis=1)
+    stacked = np.concatenate([y, *_shuffled(y, codes, permutations, np.random.default_rng(seed))], axis=1)
     predictions, means = np.full_like(stacked, np.nan), np.full_like(stacked, np.nan)
     for held in range(len(names)):
         test = codes == held
-        predictions[test], means[test] = _predicted(x, stacked, codes, test, components, y.shape[1])
+        predictions[test], means[test] = _predicted(x, stacked, codes, test, components, width)
     error, total = (stacked - predictions) ** 2, (stacked - means) ** 2
-    share = [slice(number * y.shape[1], (number + 1) * y.shape[1]) for number in range(len(targets))]
-    r2 = [_r2(error[:, own], total[:, own]) for own in share]
-    per = {str(name): _r2(error[codes == code][:, share[0]], total[codes == code][:, share[0]])
-           for code, name in enumerate(names)}  # fmt: skip
-    return Decoded(r2[0], per, predictions[:, share[0]], np.array(r2[1:]))
+    found = {}
+    for number, name in enumerate(targets):
+        r2 = [_r2(error[:, at : at + width], total[:, at : at + width])
+              for at in range(number * width, stacked.shape[1], y.shape[1])]  # fmt: skip
+        own = slice(number * width, (number + 1) * width)
+        per = {str(condition): _r2(error[codes == code][:, own], total[codes == code][:, own])
+               for code, condition in enumerate(names)}  # fmt: skip
+        found[name] = Decoded(r2[0], per, predictions[:, own], np.array(r2[1:]))
+    return found
 
 
 def _predicted(x: Array, y: Array, codes: NDArray, test: NDArray, components: int, width: int) -> tuple[Array, Array]:
@@ -140,10 +165,19 @@ class Probe:
 
 
 def principal_axes(z: Array, components: int) -> Array:
-    """The first principal axes [d, components] of centred responses (fewer where there are fewer)."""
-    _, size, right = np.linalg.svd(z, full_matrices=False)
-    keep = min(components, int((size > 1e-9 * max(size.max(initial=0), 1e-300)).sum()))
-    return right[:keep].T
+    """The first principal axes [d, components] of centred responses [n, d] (fewer where there are fewer).
+
+    Of more units than stimuli by the eigenvectors of z z', whose squares hold singular values to half of the digits:
+    there, axes of less than 1e-7 of the largest are left out, instead of 1e-9.
+    """
+    if z.shape[1] <= 2 * len(z):
+        _, size, right = np.linalg.svd(z, full_matrices=False)
+        keep = min(components, int((size > 1e-9 * max(size.max(initial=0), 1e-300)).sum()))
+        return np.asarray(right[:keep].T)
+    values, vectors = np.linalg.eigh(z @ z.T)
+    size = np.sqrt(np.maximum(values[::-1], 0))
+    keep = min(components, int((size > 1e-7 * max(size[0], 1e-300)).sum()))
+    return np.asarray(z.T @ (vectors[:, ::-1][:, :keep] / size[:keep]))
 
 
 def _paths(scores: Array, y: Array) -> list[Array]:
@@ -207,14 +241,17 @@ def split_half_ceiling(
     return float(np.mean(found))
 
 
-def information_complexity(depths: Sequence[NDArray], feature: NDArray, conditions: ArrayLike) -> NDArray[np.float64]:
+def information_complexity(
+    depths: Sequence[NDArray], feature: NDArray, conditions: ArrayLike, components: int | None = None
+) -> NDArray[np.float64]:
     """K = 1 - mean over depths of the V-information on each feature, [feature]: how late it becomes readable.
 
     Fel et al. 2024, eq. 2, with linear readers: the information of depth l on feature z is the share of z's variance
     that a ridge probe reads out of it (not below 0). 0 for what the input holds already, near 1 for what only the last
     depth has. Secondary by design: it is defined by decodability over depth, so it must not be used to ask whether
     what is simple stays decodable. `depths` are [n, d_l] from the input on, `feature` [n, feature]; conditions [n]
-    are held out. NaN for features that do not vary.
+    are held out. Readers see `components` principal components of each depth (default: all). NaN for features that do
+    not vary.
     """
     z = np.asarray(feature, np.float64)
     _, codes = np.unique(np.asarray(conditions), return_inverse=True)
@@ -225,7 +262,7 @@ def information_complexity(depths: Sequence[NDArray], feature: NDArray, conditio
         predictions, means = np.empty_like(z), np.empty_like(z)
         for held in np.unique(codes):
             test = codes == held
-            predictions[test], means[test] = _predicted(x, z, codes, test, x.shape[1], 1)
+            predictions[test], means[test] = _predicted(x, z, codes, test, components or x.shape[1], 1)
         error, total = ((z - predictions) ** 2).sum(axis=0), ((z - means) ** 2).sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             information.append(np.where(z.std(axis=0) > 0, np.maximum(1 - error / total, 0), np.nan))
