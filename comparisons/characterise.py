@@ -124,6 +124,25 @@ def aliasing(cycles: NDArray, preprocessing: Preprocessing, drawn: int) -> str |
     return f"gratings of {said} cycles an image alias in an image of {seen} pixels (limit {seen / 2:g})"
 
 
+def phase_locking(table: pd.DataFrame, values: NDArray) -> tuple[float, float]:
+    """How much the phase of gratings alone says of a token's distance from its mean, and how much it would by chance.
+
+    `values` [n, d] answer to the battery of `table`. With e the squared distance of a token from its mean over all
+    gratings, the share of the variance of e that lies between phases, (sum over phases of (mean e - e)^2) / total. A
+    patch grid does the same to all orientations and frequencies at one phase; displacing patterns (`jitter`), each
+    orientation and frequency its own way, undoes that. Chance is (phases - 1) / (gratings - 1). NaN where nothing
+    varies.
+    """
+    rows = np.flatnonzero((table["family"] == "gratings").to_numpy())
+    x = values[rows].astype(np.float64)
+    energy = ((x - x.mean(axis=0)) ** 2).sum(axis=1)
+    phases, codes = np.unique(table["phase"].to_numpy(float)[rows], return_inverse=True)
+    means = np.bincount(codes, energy) / np.bincount(codes)
+    total = energy.var()
+    share = float(means[codes].var() / total) if total > 0 else float("nan")
+    return share, (len(phases) - 1) / (len(rows) - 1)
+
+
 # -------------------------------------------------------------------------------------------------- tuning
 
 

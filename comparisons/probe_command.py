@@ -12,7 +12,9 @@ import typer
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 
 if TYPE_CHECKING:
+    from bridge.store import Store
     from comparisons.config import Config
+    from comparisons.plan import Plan
 
 
 def probe(
@@ -29,7 +31,12 @@ def probe(
         ),
     ] = None,
     cards: Annotated[
-        list[str] | None, typer.Option("--card", metavar="MODEL:SITE:FEATURE", help="Also draw the card of a feature.")
+        list[str] | None,
+        typer.Option(
+            "--card",
+            metavar="MODEL:SITE:FEATURE",
+            help="Also draw the card of a feature, or with MODEL:SITE/NAME:LATENT of a dictionary's latent.",
+        ),
     ] = None,
 ) -> None:
     """Say what the features of the models encode: tuning, Gabor simplicity, decoding, geometry, feature cards."""
@@ -52,9 +59,9 @@ def probe(
         print(sentence)
     print(f"\nReport: {folder / 'report.html'}\nOne row a feature: {saved}")
     if cards:
-        from comparisons.report.cards import write_cards
+        from comparisons.card_command import write_cards
 
-        for path in write_cards(parsed, cards, folder / "cards"):
+        for path in write_cards(parsed, cards, folder / "cards", _dictionaries(parsed, plan, store)):
             print(f"Card: {path}")
 
 
@@ -72,6 +79,20 @@ def only_probes(parsed: Config, sites: list[str] | None) -> Config:
         title = f"What the features encode: {parsed.title or parsed.name}"
         update |= {"name": f"{parsed.name}-probes", "title": title}
     return parsed.model_copy(update=update)
+
+
+def _dictionaries(parsed: Config, plan: Plan, store: Store) -> dict[str, dict[str, Path]]:
+    """The folders of the run's dictionaries of one site, by model and SITE/NAME."""
+    from comparisons.plan import Planner, add_dictionaries
+
+    planner = Planner(parsed, store)
+    add_dictionaries(planner)
+    found: dict[str, dict[str, Path]] = {}
+    for (model, name), (stage, reads, _) in planner.dictionaries.items():
+        if len(reads) == 1:
+            made = plan.stages[stage]
+            found.setdefault(model, {})[name] = store.path(made.kind, made.inputs) / name
+    return found
 
 
 def _write_tables(tables: list[Path], folder: Path) -> Path:

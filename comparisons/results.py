@@ -100,6 +100,21 @@ class Verdict(_Record):
     simulated: bool = False
 
 
+class Exhibit(_Record):
+    """A picture that a comparison drew itself, shown in the report as it is."""
+
+    group: str
+    """The heading under which it stands, with all others of the same."""
+    part: str = ""
+    """A part of the group that can be opened and closed; empty where there are no parts."""
+    caption: str
+    words: str
+    """What is to be seen, for those who do not see it."""
+    file: str
+    """PNG: in a stage's artefact its name, in a run's results its path from the run's folder."""
+    simulated: bool = False
+
+
 class RunResults(_Record):
     """All that a run leaves in results.json."""
 
@@ -114,6 +129,8 @@ class RunResults(_Record):
     verdicts: tuple[Verdict, ...] = ()
     dictionaries: tuple[Dictionary, ...] = ()
     """Sparse dictionaries of the models' streams."""
+    exhibits: tuple[Exhibit, ...] = ()
+    """Pictures that comparisons drew themselves, in the order of the report."""
     dropped: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds a stage took when it was computed (not when it was reused)."""

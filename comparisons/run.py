@@ -26,7 +26,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
-from comparisons.results import Dictionary, Result, RunResults, Verdict
+from comparisons.results import Dictionary, Exhibit, Result, RunResults, Verdict
 
 REPORTED = (
     "ventral-bridge",
@@ -131,7 +131,9 @@ def run(
         for old in (out / "figures").glob("*.*"):
             old.unlink()
         out.mkdir(parents=True, exist_ok=True)
-        shown = [write_report(made, out), *save_figures(made, out / "figures")]
+        exhibits, copied = _exhibits(plan, paths, out)
+        made = made.model_copy(update={"exhibits": exhibits})
+        shown = [*copied, write_report(made, out), *save_figures(made, out / "figures")]
         files = {path.relative_to(out).as_posix(): file_sha256(path) for path in sorted(shown)}
         made = made.model_copy(update={"files": files})
         write_atomically(out / "results.json", made.model_dump_json(indent=1))
@@ -206,6 +208,22 @@ def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[
         verdicts += [Verdict.model_validate(values) for values in content.get("verdicts", [])]
         dropped += content.get("dropped", [])
     return results, verdicts, dropped
+
+
+def _exhibits(plan: Plan, paths: Mapping[str, Path], out: Path) -> tuple[tuple[Exhibit, ...], list[Path]]:
+    """The pictures of all stages, copied into the run's folder under names of their own; the records and the files."""
+    found: list[Exhibit] = []
+    copied: dict[str, Path] = {}
+    for number, name in enumerate(plan.results):
+        content = json.loads((paths[name] / "results.json").read_text())
+        for exhibit in (Exhibit.model_validate(values) for values in content.get("exhibits", [])):
+            file = f"figures/{exhibit.file}"
+            if file in copied:
+                file = f"figures/{number}-{exhibit.file}"
+            write_atomically(out / file, (paths[name] / exhibit.file).read_bytes())
+            copied[file] = out / file
+            found.append(exhibit.model_copy(update={"file": file}))
+    return tuple(found), list(copied.values())
 
 
 def _dictionaries(config: Config, plan: Plan, paths: Mapping[str, Path]) -> tuple[Dictionary, ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from bridge.errors import ConfigError, InputError
 from saes.identity import plain_site, same_model
 from saes.nearest import CANDIDATES, EXACT, assignment, nearest
-from saes.sides import Activity, Directions, Side, aligned, as_csr
+from saes.sides import Activity, Directions, Responses, Side, aligned, as_csr
 
 if TYPE_CHECKING:
     import torch
@@ -218,6 +218,23 @@ def match_activations(
     )
     sides = Activity(codes[0][rows_a], tokens), Activity(codes[1][rows_b], tokens)
     return _match(*sides, method, "tokens" if tokens is None else "stimuli", percentile, seed, notes)
+
+
+def match_responses(
+    a: np.ndarray,
+    b: np.ndarray,
+    *,
+    method: Method = "mutual nearest",
+    percentile: float = 99.0,
+    seed: int = 0,
+) -> Matching:
+    """As `match_activations`, of dense responses [n, m_a] and [n, m_b] whose rows are the same presentation of the same
+    stimuli: units of a stream, pre-activations. Raises InputError for different numbers of rows, and for values that
+    are not finite.
+    """
+    if len(a) != len(b):
+        raise InputError(f"{len(a)} and {len(b)} rows are not of the same stimuli; present the same to both sites.")
+    return _match(Responses(a), Responses(b), method, "stimuli", percentile, seed, ())
 
 
 def pooled(codes: Any, stimuli: Sequence[str], how: Literal["max", "mean"] = "max") -> tuple[csr_matrix, list[str]]:

@@ -190,6 +190,41 @@ class Activity(Side):
         return other
 
 
+class Responses(Side):
+    """Dense responses to the same stimuli (units, pre-activations), compared by Pearson's correlation. Constant ones
+    are not alive. The null permutes stimuli."""
+
+    measure = "activation correlation"
+
+    def __init__(self, values: np.ndarray):
+        """values [n, m]. Raises InputError for another form, and for values that are not finite."""
+        x = np.asarray(values, np.float64)
+        if x.ndim != 2 or not np.isfinite(x).all():
+            raise InputError(
+                f"Responses of shape {list(x.shape)} are no finite array [n, m]; give one column a feature."
+            )
+        square = (x**2).sum(axis=0)
+        x = x - x.mean(axis=0)
+        size = np.sqrt((x**2).sum(axis=0))
+        self.alive = size**2 > _CONSTANT * square
+        self.unit = torch.from_numpy((x / np.where(self.alive, size, np.inf)).T.astype(np.float32))
+
+    @override
+    def rows(self, other: Responses, start: int, stop: int) -> torch.Tensor:
+        return self.unit[start:stop] @ other.unit.T
+
+    @override
+    def scores(self, other: Responses, mine: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+        one, two = self.unit[torch.from_numpy(mine)].double(), other.unit[torch.from_numpy(theirs)].double()
+        return (one * two).sum(dim=1).numpy()
+
+    @override
+    def shuffled(self, rng: np.random.Generator) -> Responses:
+        other = copy(self)
+        other.unit = self.unit[:, torch.from_numpy(rng.permutation(self.unit.shape[1]))]
+        return other
+
+
 # ------------------------------------------------------------------------------------------------------ sparse codes
 
 

@@ -1,8 +1,9 @@
 """`kind: probe`: what the features of every chosen site encode, along the stream of every model.
 
 A stage a model presents gratings and scenes, drawn at the network's own input size, and hands the responses to the
-probes; the config's stimuli and recordings play no part. Its artefact holds, besides the results, a table with one row
-a feature (features.csv) and all arrays (features.npz).
+probes; the config's stimuli and recordings play no part. Its artefact holds, besides the results and pictures, a table
+with one row a feature (features.csv), all arrays (features.npz), and what is more than one number a site
+(curves.json: transfer matrices, decimation curves).
 """
 
 from __future__ import annotations
@@ -24,24 +25,30 @@ if TYPE_CHECKING:
     from bridge.models import ModelSpec
     from comparisons.plan import Planner, Progress
 
-Part = Literal["tuning", "simplicity", "decoding", "geometry"]
+Part = Literal["tuning", "simplicity", "decoding", "geometry", "fields"]
 
 
 class ProbeComparison(ComparisonSpec):
-    """What units, or the latents of dictionaries, encode: tuning, Gabor simplicity, decoding, geometry."""
+    """What units, or the latents of dictionaries, encode: tuning, Gabor simplicity, decoding, geometry, fields."""
 
     kind: Literal["probe"] = "probe"
     sites: Annotated[list[str], Field(min_length=1)] = ["stem", "blocks.*.hook_resid_post"]
     """Globs over site names; SITE/NAME names the latents of a dictionary of the config's `saes`."""
-    probes: Annotated[list[Part], Field(min_length=1)] = ["tuning", "simplicity", "decoding", "geometry"]
+    probes: Annotated[list[Part], Field(min_length=1)] = ["tuning", "simplicity", "decoding", "geometry", "fields"]
     """Which probes: selectivity for gratings; how much of each feature Gabors explain; what a linear reader finds
-    across conditions; how many dimensions the population fills."""
+    across conditions; how many dimensions the population fills and how objects lie in it; receptive fields from noise,
+    with Gabors and energy models fitted to them."""
     images: Annotated[int, Field(ge=20)] = 300
     """Drawn textures, shapes and scenes behind simplicity and geometry."""
     places: Annotated[int, Field(ge=1)] = 4
     """Tokens of each image whose windows are used."""
     components: Annotated[int, Field(ge=10, le=5000)] = 2000
     """Principal components of the Gabor bank, at most."""
+    noise: Annotated[int, Field(ge=200)] = 2000
+    """Noise images behind receptive fields."""
+    cards: Annotated[int, Field(ge=0, le=12)] = 3
+    """Feature cards in the report for every site of a trained network: from its most simple feature to its least. They
+    need tuning and simplicity."""
     permutations: Annotated[int, Field(ge=100)] = 2000
     """Permutations of labels behind each test of tuning."""
     jitter: Annotated[int, Field(ge=0)] | None = None
@@ -51,9 +58,13 @@ class ProbeComparison(ComparisonSpec):
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:
-        return [self._add_model(planner, model) for model in planner.config.models]
+        models = planner.config.models
+        roles = {model.shown_as for model in models}
+        alone = "trained" in roles and "untrained" not in roles
+        return [self._add_model(planner, model, alone) for model in models]
 
-    def _add_model(self, planner: Planner, model: ModelSpec) -> str:
+    def _add_model(self, planner: Planner, model: ModelSpec, alone: bool) -> str:
+        """`alone`: no untrained network stands beside the trained ones, which the report says."""
         from comparisons.probing import Chosen, chosen_sites
 
         chosen = chosen_sites(planner, model, self.sites)
@@ -65,9 +76,18 @@ class ProbeComparison(ComparisonSpec):
             device = config.capture.resolved_device()
             found = probe_model(self, model, chosen, needed, config.seed, device, progress)
             results = [{**one, "artefacts": [], "seed": config.seed} for one in found.results]
+            if alone:
+                found.dropped.append(
+                    "No untrained network stands beside the trained ones, so what training brings is not shown; add "
+                    "the same model with `untrained: true`."
+                )
             np.savez(folder / "features.npz", **found.arrays)
+            write_atomically(folder / "curves.json", json.dumps(found.curves))
+            for name, png in found.pictures.items():
+                write_atomically(folder / name, png)
             write_atomically(folder / "features.csv", found.table.to_csv(index=False))
-            content = {"results": results, "dropped": found.dropped}
+            exhibits = [one.model_dump() for one in found.exhibits]
+            content = {"results": results, "dropped": found.dropped, "exhibits": exhibits}
             write_atomically(folder / "results.json", json.dumps(content))
 
         inputs: dict[str, Any] = {
@@ -76,6 +96,7 @@ class ProbeComparison(ComparisonSpec):
             "seed": config.seed,
             "model": model.fingerprint(),
             "name": [model.name, model.shown_as],
+            "alone": alone,
         }
         needs = tuple(dict.fromkeys(one.stage for one in chosen if isinstance(one, Chosen) and one.stage))
         libraries = ("numpy", "scipy", "scikit-learn", "torch")

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.errors import ConfigError, did_you_mean
 from bridge.store import write_atomically
 from comparisons.report.drawing import COLOURS, FAINT, INK, MUTED
 
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from comparisons.config import Config
+    from comparisons.lineage import History
 
 Array = NDArray[np.float64]
-MATCHED = 0.7
-"""Absolute correlation from which the best match counts as the feature itself."""
 TOP = 6
 
 
@@ -40,8 +37,7 @@ class Card:
 
     `stimuli` are uint8 [k, height, width, 3] with `heat` [k, rows, columns] of the feature over the grid (None without
     one) and `values`, its largest responses. Curves are (levels, responses, fitted levels, fitted responses).
-    `field` and `fitted` are maps [s, s]; `history` is (depth, correlation of the best match) by site, `chance` the
-    correlation that the best of as many shuffled features reaches.
+    `field` and `fitted` are maps [s, s]; `history` says at which sites of the stream the feature has a match.
     """
 
     title: str
@@ -55,15 +51,13 @@ class Card:
     contrast: tuple[Array, Array, Array, Array] | None
     field: Array | None
     fitted: Array | None
-    history: tuple[Array, Array] | None
-    depth: float
-    chance: float | None
+    history: History | None
     facts: Sequence[tuple[str, str]]
 
 
 def draw_card(card: Card, folder: Path, stem: str) -> list[Path]:
     """Write a card as STEM.png and STEM.html into `folder`; the paths. Raises StorageError where it cannot."""
-    png = _png(card)
+    png = card_png(card)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.")
     paths = [folder / f"{name}.png", folder / f"{name}.html"]
     write_atomically(paths[0], png)
@@ -74,7 +68,8 @@ def draw_card(card: Card, folder: Path, stem: str) -> list[Path]:
 # --------------------------------------------------------------------------------------------------- the picture
 
 
-def _png(card: Card) -> bytes:
+def card_png(card: Card, dpi: int = 150) -> bytes:
+    """The picture; equal cards give equal bytes."""
     from matplotlib.figure import Figure
 
     from comparisons.report.figures import _settings
@@ -89,7 +84,7 @@ def _png(card: Card) -> bytes:
         _draw_history(figure, card)
         _draw_facts(figure, card)
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
         return buffer.getvalue()
 
 
@@ -178,26 +173,26 @@ def _draw_field(figure: Figure, card: Card) -> None:
 
 def _draw_history(figure: Figure, card: Card) -> None:
     axes = figure.add_axes((0.345, 0.075, 0.27, 0.115))
-    _heading(figure, 0.345, 0.203, "History over depth: |r| of the best match")
+    _heading(figure, 0.345, 0.203, "History over depth: r with the most similar feature")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.set_ylim(0, 1.1)
     axes.set_xlim(-0.03, 1.03)
     axes.tick_params(labelsize=7)
-    axes.set_xlabel("Depth (share of blocks)", fontsize=8, labelpad=2)
+    axes.set_xlabel("Depth (share of blocks); filled: each other's match", fontsize=8, labelpad=2)
     if card.history is None:
         axes.text(0.5, 0.5, "not measured", ha="center", va="center", color=MUTED, transform=axes.transAxes)
         return
-    depth, r = card.history
-    if card.chance is not None:
-        axes.axhspan(0, card.chance, color=MUTED, alpha=0.15, linewidth=0)
-        axes.text(1.035, card.chance / 2, "shuffled", fontsize=6.5, color=MUTED, ha="left", va="center")
-    axes.axhline(MATCHED, color=MUTED, linewidth=0.8, dashes=(2, 2))
-    axes.plot(depth, r, color=COLOURS[0], linewidth=1.2, zorder=2)
-    matched = r >= MATCHED
-    axes.plot(depth[matched], r[matched], "o", color=COLOURS[0], markersize=4.5, zorder=3)
-    axes.plot(depth[~matched], r[~matched], "o", color=COLOURS[0], markersize=4.5, markerfacecolor="white", zorder=3)
-    axes.axvline(card.depth, color=COLOURS[1], linewidth=1, zorder=1)
+    past = card.history
+    axes.axhspan(0, past.chance, color=MUTED, alpha=0.15, linewidth=0)
+    if past.chance > 0.05:
+        axes.text(1.035, past.chance / 2, "chance", fontsize=6.5, color=MUTED, ha="left", va="center")
+    axes.axvline(past.depth[past.own], color=COLOURS[1], linewidth=1, zorder=1)
+    axes.plot(past.depth, past.r, color=COLOURS[0], linewidth=1.2, zorder=2)
+    for shown, face in ((past.matched, COLOURS[0]), (~past.matched, "white")):
+        axes.plot(
+            past.depth[shown], past.r[shown], "o", color=COLOURS[0], markersize=4.5, markerfacecolor=face, zorder=3
+        )
 
 
 def _draw_facts(figure: Figure, card: Card) -> None:
@@ -239,28 +234,3 @@ td {{ text-align: right; font-variant-numeric: tabular-nums }}
 </body>
 </html>
 """
-
-
-def write_cards(config: Config, wanted: Sequence[str], folder: Path) -> list[Path]:
-    """Draw the cards of features named MODEL:SITE:FEATURE of a config's models; the paths written.
-
-    Raises ConfigError for a name of another form, or of what does not exist.
-    """
-    from comparisons.card_data import collect
-
-    models = {model.name: model for model in config.models}
-    asked: dict[str, list[tuple[str, int]]] = {}
-    for text in wanted:
-        model, _, rest = text.partition(":")
-        site, _, number = rest.rpartition(":")
-        if not site or not number.isdecimal():
-            raise ConfigError(f"--card was given {text!r}; expected MODEL:SITE:FEATURE, such as {next(iter(models))}:"
-                              "blocks.0.hook_resid_post:3.")  # fmt: skip
-        if model not in models:
-            raise ConfigError(f"--card: there is no model {model!r}; {did_you_mean(model, models)}.")
-        asked.setdefault(model, []).append((site, int(number)))
-    written = []
-    for name, mine in asked.items():
-        for (site, feature), card in zip(mine, collect(config, models[name], mine), strict=True):
-            written += draw_card(card, folder, f"{name}-{site}-{feature}")
-    return written

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bridge.errors import StorageError
 from bridge.store import write_atomically
 from comparisons.report import drawing, figures, methods, summary
 from comparisons.report import panels as select
-from comparisons.results import Dictionary, Result, RunResults
+from comparisons.results import Dictionary, Exhibit, Result, RunResults
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html"
@@ -30,12 +31,13 @@ def write_report(results: RunResults, folder: Path) -> Path:
     Raises StorageError when the folder cannot be written.
     """
     path = folder / PAGE
-    write_atomically(path, render(results))
+    write_atomically(path, render(results, folder))
     return path
 
 
-def render(results: RunResults) -> str:
-    """The page's HTML. Equal results give an equal page."""
+def render(results: RunResults, folder: Path | None = None) -> str:
+    """The page's HTML. Equal results give an equal page. The run's `folder` holds the pictures of its exhibits; without
+    it they are left out."""
     import jinja2
     from markupsafe import Markup
 
@@ -68,6 +70,7 @@ def render(results: RunResults) -> str:
         best=best,
         best_writes=any(row.write for row in best),
         pictures=pictures(results),
+        exhibits=exhibits(results, folder) if folder is not None else [],
         rows=rows(results.results),
         several_comparisons=len({r.comparison for r in results.results}) > 1,
         notes=Notes.of(results.results),
@@ -212,6 +215,30 @@ def _in_words(plate: figures.Plate, panel: select.Panel, title: str) -> str:
         )
     ceiling = f"; noise ceiling {summary.span(panel.ceiling)}" if panel.ceiling else ""
     return f"{simulated}{title}, {label}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
+
+
+# ------------------------------------------------------------------------------------------------------ exhibits
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An exhibit with its picture as a data address."""
+
+    exhibit: Exhibit
+    address: str
+
+
+def exhibits(results: RunResults, folder: Path) -> list[tuple[str, list[tuple[str, list[Shown]]]]]:
+    """(group, [(part, its exhibits)]) in order of first mention. Raises StorageError for a missing picture."""
+    groups: dict[str, dict[str, list[Shown]]] = {}
+    for one in results.exhibits:
+        try:
+            data = (folder / one.file).read_bytes()
+        except OSError as error:
+            raise StorageError(f"The picture {folder / one.file} cannot be read ({error}); run again.") from error
+        address = "data:image/png;base64," + base64.b64encode(data).decode()
+        groups.setdefault(one.group, {}).setdefault(one.part, []).append(Shown(one, address))
+    return [(group, list(parts.items())) for group, parts in groups.items()]
 
 
 # --------------------------------------------------------------------------------------------------------- table

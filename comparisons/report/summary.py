@@ -159,23 +159,23 @@ def probed(results: Iterable[Result]) -> list[list[str]]:
     mine = [result for result in results if result.comparison == "probe"]
     said = []
     for model, role in select.models(mine):
-        lines = {}
-        for measure in dict.fromkeys(result.measure for result in mine):
-            along = select.along_stream([r for r in mine if r.measure == measure], model, role)
-            if len(along) > 1:
-                lines[measure] = along
-        clauses = [
-            f"{measure}: {' '.join(number(result.estimate, 2) for result in line)}"
-            for measure, line in lines.items()
-            if measure in TOLD
-        ]
+        clauses = []
+        for measure, about in TOLD:
+            line = select.along_stream([r for r in mine if (r.measure, r.region) == (measure, about)], model, role)
+            if len(line) > 1:
+                named = measure if about == "features" else f"{about}, {measure}"
+                clauses.append(f"{named}: {' '.join(number(result.estimate, 2) for result in line)}")
         if clauses:
             said.append([f"{model} ({role}), from the stem to its end. {'; '.join(clauses)}."])
     return said
 
 
-TOLD = ("share of simple features", "share tuned to orientation", "orientation decoded (R2)")
-"""Measures of probes that the summary tells; the table has all."""
+TOLD = (
+    ("share of simple features", "features"),
+    ("share tuned to orientation", "features"),
+    ("decoded from gratings (R2)", "orientation, other frequencies"),
+)
+"""Measures of probes, and what they are about, that the summary tells; the table has all."""
 
 
 def _trained(tops: Iterable[Best]) -> list[str]:

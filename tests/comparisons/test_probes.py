@@ -121,7 +121,9 @@ def test_codes_are_probed_before_and_after_and_with_what_they_leave_out(net: Bac
     assert found.series.colour.shape == (2,)
 
 
-SMALL = {"kind": "probe", "images": 60, "places": 2, "components": 100, "permutations": 100}
+SMALL = {
+    "kind": "probe", "images": 60, "places": 2, "components": 100, "permutations": 100, "noise": 200, "cards": 2,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ def test_ventral_probe_works_alone(
     assert "share of simple features" in said
     results = json.loads((out / "results.json").read_text())
     measures = {result["measure"] for result in results["results"]}
-    assert {"share of simple features", "orientation decoded (R2)", "participation ratio"} <= measures
+    assert {"share of simple features", "decoded from gratings (R2)", "participation ratio"} <= measures
     table = pd.read_csv(out / "features.csv")
     assert set(table["site"]) == {"blocks.0.hook_resid_pre", "blocks.5.hook_resid_post"}
     assert {"label", "circular_variance", "f1_f0", "simplicity", "colour_index", "suppression"} <= set(table)
@@ -246,7 +248,8 @@ def test_latents_of_a_dictionary_are_probed_at_its_site(
     results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     found = {result["measure"]: result for result in results if result["comparison"] == "probe"}
     assert {"FVU on gratings", "share of simple features", "effective number of live latents"} <= set(found)
-    assert {result["site"] for result in found.values()} == {f"{place}/topk"}
+    assert {result["site"] for result in found.values()} == {place}
+    assert {(result["model"], result["dictionary"]) for result in found.values()} == {("net · topk", "topk")}
     table = pd.read_csv(tmp_path / "out" / "features.csv")
     assert len(table) == 32
     assert {"simplicity", "circular_variance", "post_circular_variance", "post_state"} <= set(table)
