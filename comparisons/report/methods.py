@@ -61,6 +61,45 @@ REFERENCES = {
         "PLoS Computational Biology 17, e1009212.",
         "https://doi.org/10.1371/journal.pcbi.1009212",
     ),
+    "gao2017": Reference(
+        "Gao, P. et al. (2017). A theory of multineuronal dimensionality, dynamics and measurement. bioRxiv 214262.",
+        "https://doi.org/10.1101/214262",
+    ),
+    "facco2017": Reference(
+        "Facco, E., d'Errico, M., Rodriguez, A. & Laio, A. (2017). Estimating the intrinsic dimension of datasets by a "
+        "minimal neighborhood information. Scientific Reports 7, 12140.",
+        "https://doi.org/10.1038/s41598-017-11873-y",
+    ),
+    "chung2018": Reference(
+        "Chung, S., Lee, D. D. & Sompolinsky, H. (2018). Classification and geometry of general perceptual manifolds. "
+        "Physical Review X 8, 031003.",
+        "https://doi.org/10.1103/PhysRevX.8.031003",
+    ),
+    "stringer2019": Reference(
+        "Stringer, C. et al. (2019). High-dimensional geometry of population responses in visual cortex. Nature 571, "
+        "361-365.",
+        "https://doi.org/10.1038/s41586-019-1346-5",
+    ),
+    "jones1987": Reference(
+        "Jones, J. P. & Palmer, L. A. (1987). An evaluation of the two-dimensional Gabor filter model of simple "
+        "receptive fields in cat striate cortex. Journal of Neurophysiology 58, 1233-1258.",
+        "https://doi.org/10.1152/jn.1987.58.6.1233",
+    ),
+    "rust2005": Reference(
+        "Rust, N. C., Schwartz, O., Movshon, J. A. & Simoncelli, E. P. (2005). Spatiotemporal elements of macaque V1 "
+        "receptive fields. Neuron 46, 945-956.",
+        "https://doi.org/10.1016/j.neuron.2005.05.021",
+    ),
+    "adelson1985": Reference(
+        "Adelson, E. H. & Bergen, J. R. (1985). Spatiotemporal energy models for the perception of motion. Journal of "
+        "the Optical Society of America A 2, 284-299.",
+        "https://doi.org/10.1364/JOSAA.2.000284",
+    ),
+    "fel2024": Reference(
+        "Fel, T. et al. (2024). Understanding visual feature reliance through the lens of complexity. arXiv "
+        "2407.06076.",
+        "https://arxiv.org/abs/2407.06076",
+    ),
     "gao2024": Reference(
         "Gao, L. et al. (2024). Scaling and evaluating sparse autoencoders. arXiv 2406.04093.",
         "https://arxiv.org/abs/2406.04093",
@@ -124,9 +163,46 @@ PROBES = Paragraph(
     "over images, of a feature's response from a bank of Gabors that fills its receptive field (rectified phases and "
     "energy, ridge regression); features from .5 count as simple. The same from random convolutions is subtracted "
     "where that is said. A variable is decoded by ridge regression from 50 principal components and tested on "
-    "conditions that were left out. Such numbers describe drawn stimuli, and have no interval: they are of all "
-    "features of a site.",
+    "conditions that were left out: of gratings from the middle token; of patches, shapes and objects from the whole "
+    "image, before and after averaging over places. The floor is that of permuted labels; untrained networks stand "
+    "beside the trained ones and are never subtracted. Such numbers describe drawn stimuli, and have no interval: they "
+    "are of all features of a site.",
 )
+GEOMETRY = Paragraph(
+    "Geometry",
+    "The participation ratio is (sum l)^2 / sum l^2 of the eigenvalues l of the covariance over images; TwoNN finds "
+    "the intrinsic dimension from the ratio of the distances to two nearest neighbours, also as images are left out. "
+    "Both depend on how many units and images there are: `matched` gives every site as many units as the narrowest has. "
+    "Radius, dimension and capacity are those of object manifolds in mean-field theory, the exponent that of the "
+    "spectrum's power law.",
+    ("gao2017", "facco2017", "chung2018", "stringer2019"),
+)
+FIELDS = Paragraph(
+    "Receptive fields",
+    "White noise in the window that the middle token sees is weighted by each feature's response. Gabors, Gaussians "
+    "and differences of Gaussians are fitted to the map of one half of the noise and correlated with that of the "
+    "other; an energy model (a quadrature pair, found in the response-weighted covariance) is set against a linear and a "
+    "rectified Gabor by what each predicts of the other half.",
+    ("jones1987", "rust2005", "adelson1985"),
+)
+COMPLEXITY = Paragraph(
+    "V-information complexity",
+    "1 less the mean, over depths from the pixels on, of the share of a feature's variance that a linear reader finds. "
+    "It is defined by what is decodable over depth, so it cannot tell whether simple features stay decodable.",
+    ("fel2024",),
+)
+
+
+def probe_paragraphs(results: Sequence[Result]) -> list[Paragraph]:
+    """The steps of probes that a run has in it."""
+    measures = {result.measure for result in results if result.comparison == "probe"}
+    wanted = (
+        (PROBES, bool(measures)),
+        (FIELDS, "share with a linear field" in measures),
+        (GEOMETRY, any("dimension" in measure or "manifold" in measure for measure in measures)),
+        (COMPLEXITY, any("V-information" in measure for measure in measures)),
+    )
+    return [paragraph for paragraph, shown in wanted if shown]
 
 
 def paragraphs(results: RunResults) -> list[Paragraph]:
@@ -158,8 +234,7 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
             )
         )
     steps += encoding_paragraphs(found) + banded_paragraphs(found)
-    if any(result.comparison == "probe" for result in found):
-        steps.append(PROBES)
+    steps += probe_paragraphs(found)
     if any(result.ceiling and result.comparison != "encoding" for result in found):
         steps.append(
             Paragraph(

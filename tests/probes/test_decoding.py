@@ -8,9 +8,11 @@ import pytest
 from bridge.errors import InputError
 from probes.decoding import (
     decode_across,
+    decode_each,
     information_complexity,
     one_hot,
     orientation_target,
+    principal_axes,
     split_half_ceiling,
     transfer_matrix,
 )
@@ -136,3 +138,29 @@ def test_what_cannot_be_decoded_is_said() -> None:
     assert decode_across(constant, orientation_target(angle), place).r2 == pytest.approx(
         decode_across(x, orientation_target(angle), place).r2
     )
+
+
+def test_targets_decoded_together_are_those_decoded_alone() -> None:
+    angle, place = stimuli()
+    x = population(angle, place, "shared", 0.5)
+    targets = {"cos": orientation_target(angle)[:, 0], "sin": orientation_target(angle)[:, 1]}
+    both = decode_each(x, targets, place, permutations=5)
+    for name, target in targets.items():
+        alone = decode_across(x, target, place, permutations=5)
+        assert both[name].r2 == pytest.approx(alone.r2, abs=1e-12)
+        np.testing.assert_allclose(both[name].predictions, alone.predictions, atol=1e-12)
+        np.testing.assert_allclose(both[name].floor, alone.floor, atol=1e-12)
+        assert both[name].per_condition == pytest.approx(alone.per_condition)
+    with pytest.raises(InputError, match="one shape together"):
+        decode_each(x, {"one": targets["cos"], "two": orientation_target(angle)}, place)
+
+
+def test_axes_of_wide_populations_are_those_of_the_singular_value_decomposition() -> None:
+    rng = np.random.default_rng(8)
+    z = rng.standard_normal((40, 7)) @ rng.standard_normal((7, 300)) + 0.1 * rng.standard_normal((40, 300))
+    z -= z.mean(axis=0)
+    axes, (_, _, right) = principal_axes(z, 20), np.linalg.svd(z, full_matrices=False)
+    np.testing.assert_allclose(np.abs(axes.T @ right[:20].T), np.eye(20), atol=1e-8)
+    low = z[:, :1] * rng.standard_normal((1, 300))
+    assert principal_axes(low, 20).shape == (300, 1)
+    assert principal_axes(np.zeros((5, 300)), 20).shape == (300, 0)

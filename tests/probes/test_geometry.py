@@ -152,3 +152,16 @@ def test_capacity_of_balls_falls_with_radius_and_dimension() -> None:
     assert np.median(found[1.0, 20].dimension) > 1.5 * np.median(found[1.0, 5].dimension)
     with pytest.raises(InputError, match="two objects or more"):
         manifold_geometry(np.zeros((4, 3)), [0, 0, 0, 0])
+
+
+def test_neighbours_are_exact_where_float32_cannot_rank_them() -> None:
+    """Many points far from the mean whose distances differ in the tenth digit, beside one that lies far out."""
+    rng = np.random.default_rng(9)
+    x = rng.standard_normal((6, 30))[rng.integers(0, 6, 200)] + 1e-6 * rng.standard_normal((200, 30))
+    x[7] = 1e5
+    first, second = nearest_two(x)
+    distance = np.sqrt(((x[:, None] - x) ** 2).sum(axis=2))
+    distance[np.diag_indices(200)] = np.inf
+    expected = np.sort(distance, axis=1)
+    np.testing.assert_allclose(first, expected[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(second, expected[:, 1], rtol=1e-6)

@@ -14,7 +14,7 @@ from bridge.errors import ConfigError, InputError
 from bridge.streams import Site
 from saes import sides
 from saes.codes import SparseCodes
-from saes.matching import check_basis, match_activations, match_decoders, match_directions, pooled
+from saes.matching import check_basis, match_activations, match_decoders, match_directions, match_responses, pooled
 from saes.nearest import assignment, nearest
 from saes.sae import SAEConfig, SparseAutoencoder
 from saes.sides import Activity, Directions, aligned, scatter
@@ -378,3 +378,22 @@ def test_pooling_to_stimuli():
     assert empty.nnz == 0
     with pytest.raises(InputError, match="3 rows have 2 stimulus ids"):
         pooled(np.zeros((3, 4)), ["a", "b"])
+
+
+def test_dense_responses_are_matched_as_sparse_ones_are() -> None:
+    rng = np.random.default_rng(0)
+    shared = rng.standard_normal((200, 6))
+    a = np.hstack([shared, rng.standard_normal((200, 4)), np.ones((200, 1))])
+    b = np.hstack([rng.standard_normal((200, 4)), shared[:, ::-1] + 0.1 * rng.standard_normal((200, 6))])
+    ids = [str(row) for row in range(200)]
+    dense, sparse = match_responses(a, b), match_activations(a, b, ids, ids)
+    assert dense.partners()[:6].tolist() == [9, 8, 7, 6, 5, 4]
+    for own in ("a", "b", "alive_a", "alive_b"):
+        np.testing.assert_array_equal(getattr(dense, own), getattr(sparse, own))
+    np.testing.assert_allclose(dense.scores, sparse.scores, atol=1e-6)
+    assert dense.threshold == pytest.approx(sparse.threshold, abs=0.05)
+    assert not dense.alive_a[-1]
+    with pytest.raises(InputError, match="same stimuli"):
+        match_responses(a, b[1:])
+    with pytest.raises(InputError, match="finite"):
+        match_responses(a, np.full_like(b, np.nan))

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from bridge.errors import ConfigError
-from comparisons.card_data import collect
+from comparisons.card_command import collect, write_cards
 from comparisons.config import parse
-from comparisons.report.cards import Card, draw_card, write_cards
+from comparisons.lineage import History
+from comparisons.report.cards import Card, draw_card
 
 
 @pytest.fixture
@@ -33,9 +34,9 @@ def card() -> Card:
         contrast=steps,
         field=rng.standard_normal((9, 9)),
         fitted=rng.standard_normal((9, 9)),
-        history=(np.array([0, 0.5, 1.0]), np.array([0.2, 1.0, 0.8])),
-        depth=0.5,
-        chance=0.1,
+        history=History(
+            np.array([0, 0.5, 1.0]), np.array([0.2, 1.0, 0.8]), np.array([False, True, True]), own=1, chance=0.1
+        ),
         facts=[("label", "simple"), ("<b>", "&")],
     )
 
@@ -55,7 +56,7 @@ def test_a_card_is_a_picture_and_a_page(card: Card, tmp_path: Path) -> None:
 def test_what_is_not_known_is_left_out(card: Card, tmp_path: Path) -> None:
     bare = replace(
         card, heat=None, orientation=None, frequency=None, phase=None, contrast=None, field=None, fitted=None,
-        history=None, chance=None, facts=[],
+        history=None, facts=[],
     )  # fmt: skip
     assert draw_card(bare, tmp_path, "bare")[0].exists()
 
@@ -73,15 +74,17 @@ def test_cards_are_asked_for_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("nat:blocks.0.hook_write:1", "did you mean 'net'"),
         ("net:blocks.77.hook_write:1", "no site"),
         ("net:blocks.0.hook_write:9999", "has features 0 to"),
+        ("net:blocks.0.hook_write/topk:3", "no dictionary"),
     ):
         with pytest.raises(ConfigError, match=said):
             write_cards(config, [text], tmp_path)
-    monkeypatch.setattr("comparisons.card_data.NOISE", 200)
-    monkeypatch.setattr("comparisons.card_data.SCENES", 30)
+    monkeypatch.setattr("comparisons.card_command.NOISE", 200)
+    monkeypatch.setattr("comparisons.card_command.SCENES", 30)
     (found,) = collect(config, config.models[0], [("blocks.1.hook_resid_post", 2)])
     assert len(found.stimuli) == 6
     assert (np.diff(found.values) <= 0).all()
     assert found.history is not None
-    own = found.history[1][np.isclose(found.history[0], found.depth)]
-    assert own.max() == pytest.approx(1, abs=1e-6)
+    assert found.history.r[found.history.own] == 1
+    assert found.history.matched[found.history.own]
+    assert found.field is not None
     assert dict(found.facts)["label"] in ("simple", "complex", "untuned", "unresponsive", "dead", "constant")

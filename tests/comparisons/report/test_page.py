@@ -11,7 +11,7 @@ import pytest
 from bridge.errors import StorageError
 from comparisons.report import methods
 from comparisons.report.page import render, write_report
-from comparisons.results import Dictionary, Result, RunResults, Verdict
+from comparisons.results import Dictionary, Exhibit, Result, RunResults, Verdict
 
 RunOf = Callable[..., RunResults]
 VOID = {"meta", "link", "br", "hr", "img", "input", "area", "base", "col", "source", "wbr"}
@@ -276,3 +276,21 @@ def test_a_page_that_cannot_be_written_is_a_storage_error(run_of: RunOf, tmp_pat
     with pytest.raises(StorageError, match="Cannot write"):
         write_report(run_of(blocks=1), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_exhibits_are_embedded_where_their_folder_is_known(run_of: RunOf, tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "one.png").write_bytes(b"\x89PNG one")
+    one = Exhibit(group="Cards <b>", part="net, site", caption="Most simple", words='a "card"', file="figures/one.png")
+    whole = one.model_copy(update={"part": "", "group": "Curves"})
+    run = run_of(exhibits=(one, whole))
+    page = render(run, tmp_path)
+    assert page.count("data:image/png;base64,iVBORw==") == 0
+    assert page.count("data:image/png;base64,") == 2
+    assert "Cards &lt;b&gt;" in page
+    assert "<summary>net, site</summary>" in page
+    assert 'alt="a &#34;card&#34;"' in page
+    assert "A closer look" not in render(run)
+    (tmp_path / "figures" / "one.png").unlink()
+    with pytest.raises(StorageError, match=r"one\.png cannot be read"):
+        render(run, tmp_path)

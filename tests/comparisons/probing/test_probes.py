@@ -122,7 +122,7 @@ def test_codes_are_probed_before_and_after_and_with_what_they_leave_out(net: Bac
 
 
 SMALL = {
-    "kind": "probe", "images": 60, "places": 2, "components": 100, "permutations": 100, "noise": 200, "cards": 2,
+    "kind": "probe", "images": 60, "places": 2, "components": 100, "permutations": 100, "noise": 200, "cards": 1,
 }  # fmt: skip
 
 
@@ -154,9 +154,28 @@ def test_ventral_probe_works_alone(
     table = pd.read_csv(out / "features.csv")
     assert set(table["site"]) == {"blocks.0.hook_resid_pre", "blocks.5.hook_resid_post"}
     assert {"label", "circular_variance", "f1_f0", "simplicity", "colour_index", "suppression"} <= set(table)
+    assert {
+        "decoded from patches (R2)",
+        "decoded from shapes (R2)",
+        "decoded from objects (R2)",
+        "V-information complexity, median",
+        "exponent of the spectrum",
+        "manifold capacity",
+        "participation ratio, matched",
+        "intrinsic dimension (TwoNN), matched",
+        "share with a linear field",
+        "share best predicted by an energy model",
+        "receptive field, pixels",
+    } <= measures
+    assert {"information_complexity", "gabor_frequency", "energy_r"} <= set(table)
+    assert {one["group"] for one in results["exhibits"]} == {"Intrinsic dimension at fewer images", "Feature cards"}
+    assert all((out / one["file"]).read_bytes()[:4] == b"\x89PNG" for one in results["exhibits"])
+    assert all(one["file"] in results["files"] for one in results["exhibits"])
     page = (out / "report.html").read_text()
     assert "By depth: share of simple features" in page
     assert "What features encode" in page
+    assert page.count("data:image/png;base64,") == len(results["exhibits"]) == 3
+    assert any("No untrained network stands beside" in text for text in results["dropped"])
     code, again, _ = ventral("probe", path, "--out", out)
     assert code == 0
     assert again.splitlines()[-1] == said.splitlines()[-1]
