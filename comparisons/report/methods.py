@@ -172,7 +172,7 @@ GEOMETRY = Paragraph(
     "Geometry",
     "The participation ratio is (sum l)^2 / sum l^2 of the eigenvalues l of the covariance over images; TwoNN finds "
     "the intrinsic dimension from the ratio of the distances to two nearest neighbours, also as images are left out. "
-    "Both depend on how many units and images there are: `matched` gives every site as many units as the narrowest has. "
+    "Both depend on the number of units and images: `matched` gives every site as many units as the narrowest has. "
     "Radius, dimension and capacity are those of object manifolds in mean-field theory, the exponent that of the "
     "spectrum's power law.",
     ("gao2017", "facco2017", "chung2018", "stringer2019"),
@@ -181,7 +181,7 @@ FIELDS = Paragraph(
     "Receptive fields",
     "White noise in the window that the middle token sees is weighted by each feature's response. Gabors, Gaussians "
     "and differences of Gaussians are fitted to the map of one half of the noise and correlated with that of the "
-    "other; an energy model (a quadrature pair, found in the response-weighted covariance) is set against a linear and a "
+    "other; an energy model (a quadrature pair, from the response-weighted covariance) is set against a linear and a "
     "rectified Gabor by what each predicts of the other half.",
     ("jones1987", "rust2005", "adelson1985"),
 )
