@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -57,3 +58,8 @@ def networks_of(config: Config, given: Sequence[Network] | None) -> list[Network
 def model_of(config: Config, name: str) -> ModelSpec:
     """The model of this name, which the config has."""
     return next(model for model in config.models if model.name == name)
+
+
+def names_codes(glob: str, name: str) -> bool:
+    """Whether a glob names a dictionary SITE/NAME: by all of it, or by NAME where it has no slash."""
+    return fnmatch(name if "/" in glob else name.split("/")[1], glob)

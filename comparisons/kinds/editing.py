@@ -8,7 +8,6 @@ their time bins, where they have some.
 
 from __future__ import annotations
 
-import fnmatch
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from bridge.store import write_atomically
 from comparisons.features import Features, Pool, site_features
 from comparisons.kinds.banded import Band
 from comparisons.kinds.base import ComparisonSpec
-from comparisons.networks import Network, model_of, networks_of
+from comparisons.networks import Network, model_of, names_codes, networks_of
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -112,7 +111,7 @@ class EditingComparison(ComparisonSpec):
     def _reads(self, planner: Planner, model: ModelSpec) -> list[Read]:
         """The chosen dictionaries of a model, each with the block that reads it in its own basis."""
         offered = planner.features.get(model.name, {})
-        wanted = [name for name in offered if any(_chosen(name, glob) for glob in self.dictionaries)]
+        wanted = [name for name in offered if any(names_codes(glob, name) for glob in self.dictionaries)]
         sites, found = planner.sites(model), []
         for name in wanted:
             stage, read, writes = planner.dictionaries[model.name, name]
@@ -338,10 +337,6 @@ class EditingComparison(ComparisonSpec):
 
 def _dense(values: Any) -> NDArray:
     return values.toarray() if hasattr(values, "toarray") else values
-
-
-def _chosen(name: str, glob: str) -> bool:
-    return fnmatch.fnmatch(name if "/" in glob else name.split("/")[1], glob)
 
 
 def _with_slopes(verdict: Verdict, blocks: Mapping[str, list[dict[str, Any]]], network: Network) -> Verdict:

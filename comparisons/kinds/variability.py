@@ -18,10 +18,12 @@ from typing_extensions import override
 from bridge.spec import Seed
 from bridge.store import write_atomically
 from comparisons.kinds.base import ComparisonSpec
-from comparisons.networks import Network, model_of, networks_of
+from comparisons.networks import Network, model_of, names_codes, networks_of
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
+    from bridge.models.base import Backbone
+    from bridge.stimuli.stimulus_set import StimulusSet
     from comparisons.plan import Planner, Progress
 
 MEASURED = "transport.json"
@@ -43,6 +45,9 @@ class VariabilityComparison(ComparisonSpec):
     """Random vectors an image, at most; fewer where they give t a standard error of .02."""
     image_seed: Seed = 2000
     """Seed of the drawn scenes."""
+    dictionaries: list[str] = []
+    """Globs over SITE/NAME or over NAME: dictionaries of the config's `saes` whose directions are followed one by one
+    to the furthest stage (t_f of every latent)."""
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:
@@ -54,22 +59,22 @@ class VariabilityComparison(ComparisonSpec):
         networks = networks_of(planner.config, self.networks)
         names = dict.fromkeys(name for network in networks for name in network.members)
         stages = {name: self._add_model(planner, model_of(planner.config, name)) for name in names}
-        return [*stages.values(), *(self._add_verdict(planner, network, stages) for network in networks)]
+        latents = [self._add_latents(planner, model_of(planner.config, name)) for name in names]
+        return [
+            *stages.values(),
+            *(stage for stage in latents if stage),
+            *(self._add_verdict(planner, network, stages) for network in networks),
+        ]
 
     def _add_model(self, planner: Planner, model: ModelSpec) -> str:
         seed = planner.config.seed
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from bridge.stimuli.battery import Battery
             from comparisons.variability.measured import measure_network
 
             backbone = model.load()
-            size = backbone.preprocessing.size if backbone.preprocessing is not None else 64
-            stimuli = Battery(
-                name=IMAGES, families=("scenes",), size=size, seed=self.image_seed, limit={"scenes": self.labelled}
-            ).load()
             measured = measure_network(
-                backbone, stimuli, images=self.images, most=self.vectors, seed=seed, progress=progress
+                backbone, self._scenes(backbone), images=self.images, most=self.vectors, seed=seed, progress=progress
             )
             write_atomically(folder / MEASURED, json.dumps(measured, indent=1))
             about = {"model": model.name, "role": model.shown_as, "seed": seed, "n_stimuli": self.images}
@@ -85,6 +90,83 @@ class VariabilityComparison(ComparisonSpec):
         code = (__name__, "comparisons.variability.measured", "bridge.models", "bridge.stimuli")
         libraries = ("numpy", "scipy", "torch")
         return planner.add(f"variability {model.name}", "variability", inputs, build, libraries=libraries, code=code)
+
+    def _scenes(self, backbone: Backbone) -> StimulusSet:
+        """Drawn scenes at the size at which the network sees them."""
+        from bridge.stimuli.battery import Battery
+
+        size = backbone.preprocessing.size if backbone.preprocessing is not None else 64
+        limit: dict[Any, int] = {"scenes": self.labelled}
+        return Battery(name=IMAGES, families=("scenes",), size=size, seed=self.image_seed, limit=limit).load()
+
+    def _add_latents(self, planner: Planner, model: ModelSpec) -> str | None:
+        """t_f of the latents of a model's dictionaries, a row each in latents.csv; None where none is asked for."""
+        offered = planner.features.get(model.name, {})
+        found = {}
+        for name in (name for name in offered if any(names_codes(glob, name) for glob in self.dictionaries)):
+            stage, reads, writes = planner.dictionaries[model.name, name]
+            if len(reads) == 1 and writes is None and planner.sites(model)[reads[0]].kind == "resid_post":
+                found[name] = stage, reads[0]
+        if not found:
+            return None
+        seed = planner.config.seed
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            import pandas as pd
+
+            from comparisons.variability.measured import follow_latents
+            from saes.checkpoints import read_folder
+
+            backbone = model.load()
+            stimuli = self._scenes(backbone)
+            inputs = backbone.prepare([stimuli.image(row) for row in range(self.images)])
+            tables, results, dropped = [], [], []
+            for done, (name, (stage, site)) in enumerate(found.items()):
+                directions = read_folder(needed[stage] / name).decoder_directions.double().numpy()
+                followed = follow_latents(backbone, inputs, site, directions, seed)
+                if followed is None:
+                    dropped.append(
+                        f"{model.name} {name}: there is no later stage that its directions can be carried to"
+                    )
+                    continue
+                target, t, se = followed
+                columns = {"latent": range(len(t)), "t": t, "t_se": se}
+                tables.append(pd.DataFrame({"dictionary": name, "target": target, **columns}))
+                results.append(
+                    {
+                        "comparison": "variability",
+                        "measure": "transport t_f of latents, median",
+                        "model": model.name,
+                        "role": model.shown_as,
+                        "site": name,
+                        "recordings": IMAGES,
+                        "region": "latents",
+                        "n_subjects": 1,
+                        "n_stimuli": self.images,
+                        "seed": seed,
+                        "estimate": float(pd.Series(t).median()),
+                        "notes": [f"to {target}", f"{len(t)} latents, {(t > 0.5).mean():.0%} above .5"],
+                    }
+                )
+                progress((done + 1) / len(found))
+            write_atomically(folder / "latents.csv", pd.concat(tables).to_csv(index=False) if tables else "")
+            write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
+
+        return planner.add(
+            f"variability of latents, {model.name}",
+            "variability-latents",
+            {
+                "dictionaries": list(found),
+                "images": [self.images, self.labelled, self.image_seed],
+                "seed": seed,
+                "model": model.fingerprint(),
+                "name": [model.name, model.shown_as],
+            },
+            build,
+            needs=tuple(dict.fromkeys(stage for stage, _ in found.values())),
+            libraries=("numpy", "torch"),
+            code=(__name__, "comparisons.variability.measured", "bridge.models", "bridge.stimuli", "saes.checkpoints"),
+        )
 
     def _add_verdict(self, planner: Planner, network: Network, stages: Mapping[str, str]) -> str:
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:

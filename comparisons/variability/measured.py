@@ -19,6 +19,7 @@ from comparisons.variability.transport import (
     distance,
     feature_cosines,
     feature_products,
+    feature_transport,
     furthest,
     mask_traces,
     stream_transport,
@@ -74,6 +75,18 @@ def measure_network(
         "additive": _additive(backbone, inputs, posts, seed),
         "task": _task(backbone, stimuli, inputs, posts[0], ends[posts[0]] if len(posts) > 1 else None, seed),
     }
+
+
+def follow_latents(
+    backbone: Backbone, inputs: Any, source: str, directions: NDArray, seed: int
+) -> tuple[str, NDArray, NDArray] | None:
+    """(furthest stage, t_f [m], its errors [m]) of directions [m, d] of a stage; None where they end there."""
+    posts = [name for name, site in backbone.sites.items() if site.kind == "resid_post"]
+    target = furthest(backbone, source, posts)
+    if target is None:
+        return None
+    t, se = feature_transport(feature_products(backbone, inputs, source, target, directions, seed=seed))
+    return target, t, se
 
 
 def to_the_end(measured: dict[str, Any]) -> dict[str, Transported]:

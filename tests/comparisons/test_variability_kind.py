@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bridge.errors import ConfigError
+from bridge.store import Store
 from comparisons.config import parse
 from comparisons.networks import Network, networks_of
+from comparisons.plan import make_plan
+from comparisons.results import Result
+from comparisons.run import Silent, execute
 
 STIMULI = {"kind": "battery", "name": "few", "families": ["gratings"], "limit": {"gratings": 12}, "size": 32}
 
@@ -26,6 +29,16 @@ def config() -> dict[str, Any]:
             {"name": "plain", "kind": "demo", "network": "plain", "role": "control"},
             {"name": "untrained", "kind": "demo", "network": "residual-narrow", "untrained": True},
         ],
+        "saes": [
+            {
+                "kind": "train",
+                "name": "topk",
+                "sites": ["blocks.1.hook_resid_post", "blocks.11.hook_resid_post"],
+                "models": ["residual", "plain"],
+                "tokens": 16,
+                "training": {"batch": 128, "epochs": 1, "architecture": {"kind": "topk", "latents": 20, "k": 4}},
+            }
+        ],
         "capture": {"workers": 0},
         "comparisons": [
             {
@@ -33,6 +46,7 @@ def config() -> dict[str, Any]:
                 "images": 4,
                 "labelled": 64,
                 "vectors": 1,
+                "dictionaries": ["topk"],
                 "networks": [
                     {"name": "narrow", "trained": ["residual"], "plain": ["plain"], "untrained": ["untrained"]},
                     {"name": "chain", "trained": ["plain"]},
@@ -42,12 +56,15 @@ def config() -> dict[str, Any]:
     }
 
 
-def test_streams_pass_on_and_chains_lose(
-    config: dict[str, Any], written: Callable[[dict[str, Any]], Path], ventral: Callable[..., Any], tmp_path: Path
-) -> None:
-    code, _, said = ventral("run", written(config), "--out", tmp_path / "run")
-    assert code == 0, said
-    found = json.loads((tmp_path / "run" / "results.json").read_text())
+def test_streams_pass_on_and_chains_lose(config: dict[str, Any], tmp_path: Path) -> None:
+    plan = make_plan(parse(config), Store(tmp_path))
+    paths, _ = execute(plan, Store(tmp_path), Silent())
+    parts = [json.loads((paths[name] / "results.json").read_text()) for name in plan.results]
+    found: dict[str, Any] = {
+        key: [one for part in parts for one in part.get(key, [])] for key in ("results", "verdicts", "dropped")
+    }
+    for one in found["results"]:
+        Result.model_validate(one)
     t = {(one["model"], one["site"]): one["estimate"] for one in found["results"] if one["measure"] == "transport t"}
     assert all(value > 0.5 for (model, _), value in t.items() if model == "residual")
     assert all(abs(value) < 0.1 for (model, _), value in t.items() if model == "plain")
@@ -55,7 +72,15 @@ def test_streams_pass_on_and_chains_lose(
     verdicts = {one["subject"]: one for one in found["verdicts"]}
     assert verdicts["narrow"]["answer"] == verdicts["chain"]["answer"] == "INCONCLUSIVE"
     assert "at least 5 seeds" in " ".join(verdicts["narrow"]["reasons"])
-    assert any("nothing is carried" in text for text in found["dropped"]) is False
+    assert not any("nothing is carried" in text for text in found["dropped"])
+    latents = {
+        (one["model"], one["site"]): one["estimate"]
+        for one in found["results"]
+        if one["measure"] == "transport t_f of latents, median"
+    }
+    assert latents["residual", "blocks.1.hook_resid_post/topk"] > 0.5
+    assert abs(latents["plain", "blocks.1.hook_resid_post/topk"]) < 0.2
+    assert ("plain", "blocks.11.hook_resid_post/topk") not in latents, "nothing comes after the last block"
     measures = {one["measure"] for one in found["results"]}
     assert "additive law, held-out R2" in measures
     assert "transport of task-irrelevant minus relevant directions" in measures
