@@ -14,6 +14,7 @@ from bridge.errors import UserError
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 from comparisons.probe_command import probe
 from comparisons.sae_commands import app as sae_app
+from comparisons.validate_command import validate
 
 app = typer.Typer(
     help="Is the brain's ventral stream a residual stream? Compare networks with recordings.",
@@ -100,6 +101,7 @@ def capture(
 
 
 app.command()(probe)
+app.command()(validate)
 
 
 @app.command("configs")

@@ -73,8 +73,8 @@ class Config(Spec):
     """Seed of every draw that has no seed of its own."""
     stimuli: AnyStimuli
     """The images (or texts) that the models see; recordings are aligned to them by stimulus id."""
-    models: Annotated[list[AnyModel], Field(min_length=1)]
-    """The networks, with their controls."""
+    models: list[AnyModel] = []
+    """The networks, with their controls; most comparisons need one."""
     saes: list[AnySAE] = []
     """Sparse dictionaries of the models' streams; comparisons name their codes by SITE/NAME."""
     recordings: list[AnyRecordings] = []

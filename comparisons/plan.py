@@ -250,12 +250,20 @@ def make_plan(config: Config, store: Store) -> Plan:
     """
     if not config.comparisons:
         raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
+    if asking := [one for one in config.comparisons if one.needs_models]:
+        need_models(config, f"`kind: {getattr(asking[0], 'kind', '')}` compares networks")
     planner = Planner(config, store)
     results = add_dictionaries(planner)
     for number, comparison in enumerate(config.comparisons, start=1):
         planner.prefix = f"{number}: " if len(config.comparisons) > 1 else ""
         results += comparison.add_stages(planner)
     return planner.finish(results)
+
+
+def need_models(config: Config, why: str) -> None:
+    """Raises ConfigError, which says `why`, for a config without models."""
+    if not config.models:
+        raise ConfigError(f"models: is empty, and {why}; add at least one.")
 
 
 def add_dictionaries(planner: Planner) -> list[str]:
@@ -271,6 +279,7 @@ def plan_training(config: Config, store: Store, log: Log | None = None) -> Plan:
     """The graph that only makes the dictionaries of a config. Raises ConfigError where it names none."""
     if not config.saes:
         raise ConfigError("saes: is empty; add at least one (such as {kind: train, name: topk}).")
+    need_models(config, "dictionaries are of networks")
     planner = Planner(config, store)
     planner.log = log
     return planner.finish(add_dictionaries(planner))
@@ -281,5 +290,6 @@ def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:
 
     Raises ConfigError for a glob that matches nothing in one of the models.
     """
+    need_models(config, "streams are read from networks")
     planner = Planner(config, store)
     return planner.finish([planner.capture(model, planner.chosen(model, sites)) for model in config.models])

@@ -115,6 +115,28 @@ class Exhibit(_Record):
     simulated: bool = False
 
 
+class ConfusionRow(_Record):
+    """How often a rule gave each answer where the truth is known. SIMULATED by nature."""
+
+    cell: str
+    """The truth that the data sets share."""
+    statistic: str
+    """What the rule stands on: `phi`, `D`, `transport`, ..."""
+    expected: str
+    """What a valid rule answers there; see `comparisons.validation.spec.Expected`."""
+    datasets: int
+    supported: int
+    refuted: int
+    inconclusive: int
+    not_testable: int
+    false_rate: tuple[float, float] | None = None
+    """Wilson's 95% interval of the rate of the false answer; None where none is false."""
+    power: tuple[float, float] | None = None
+    """Wilson's 95% interval of the rate of the right answer, where it must be found."""
+    met: bool | None = None
+    """Whether the rates are what is asked for; None where nothing is."""
+
+
 class RunResults(_Record):
     """All that a run leaves in results.json."""
 
@@ -131,6 +153,8 @@ class RunResults(_Record):
     """Sparse dictionaries of the models' streams."""
     exhibits: tuple[Exhibit, ...] = ()
     """Pictures that comparisons drew themselves, in the order of the report."""
+    confusion: tuple[ConfusionRow, ...] = ()
+    """The confusion matrix of the verdicts, where the run validates them."""
     dropped: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds a stage took when it was computed (not when it was reused)."""

@@ -26,7 +26,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
-from comparisons.results import Dictionary, Exhibit, Result, RunResults, Verdict
+from comparisons.results import ConfusionRow, Dictionary, Exhibit, Result, RunResults, Verdict
 
 REPORTED = (
     "ventral-bridge",
@@ -109,17 +109,18 @@ def run(
     _check_writable(out)
     reporter.planned(plan, needed(plan, store))
     paths, seconds = execute(plan, store, reporter)
-    results, verdicts, dropped = _collect(plan, paths)
+    found = _collect(plan, paths)
     made = RunResults(
         name=config.name,
         title=config.title or config.name,
         question=config.question,
         config=config.content(),
         provenance=_provenance(config, plan, command),
-        results=tuple(results),
-        verdicts=tuple(verdicts),
+        results=tuple(Result.model_validate(one) for one in found["results"]),
+        verdicts=tuple(Verdict.model_validate(one) for one in found["verdicts"]),
+        confusion=tuple(ConfusionRow.model_validate(one) for one in found["confusion"]),
         dictionaries=_dictionaries(config, plan, paths),
-        dropped=tuple(dict.fromkeys(dropped)),
+        dropped=tuple(dict.fromkeys(found["dropped"])),
         seconds=seconds,
     )
     from comparisons.report.figures import save_figures
@@ -200,14 +201,14 @@ def finished(out: Path, config: Config, plan: Plan) -> RunResults | None:
     return found if same and whole else None
 
 
-def _collect(plan: Plan, paths: Mapping[str, Path]) -> tuple[list[Result], list[Verdict], list[str]]:
-    results, verdicts, dropped = [], [], []
+def _collect(plan: Plan, paths: Mapping[str, Path]) -> dict[str, list[Any]]:
+    """What the stages that hold results say, by part of results.json."""
+    found: dict[str, list[Any]] = {"results": [], "verdicts": [], "confusion": [], "dropped": []}
     for name in plan.results:
         content = json.loads((paths[name] / "results.json").read_text())
-        results += [Result.model_validate(values) for values in content["results"]]
-        verdicts += [Verdict.model_validate(values) for values in content.get("verdicts", [])]
-        dropped += content.get("dropped", [])
-    return results, verdicts, dropped
+        for part, values in found.items():
+            values += content.get(part, [])
+    return found
 
 
 def _exhibits(plan: Plan, paths: Mapping[str, Path], out: Path) -> tuple[tuple[Exhibit, ...], list[Path]]:

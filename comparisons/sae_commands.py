@@ -113,11 +113,12 @@ def evaluate(
     from bridge.errors import did_you_mean
     from bridge.store import Store
     from comparisons import config as configs
-    from comparisons.plan import plan_capture
+    from comparisons.plan import need_models, plan_capture
     from comparisons.run import execute, needed
     from saes.hub import load
 
     parsed, store = configs.load(config, set_ or []), Store()
+    need_models(parsed, "dictionaries are of networks")
     models = {spec.name: spec for spec in parsed.models}
     if model is not None and model not in models:
         raise ConfigError(f"There is no model {model!r} in the config; {did_you_mean(model, models)}.")

@@ -5,7 +5,7 @@ The plan, the report, `--dry-run` and any executor know nothing else about it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from bridge.spec import Spec
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 class ComparisonSpec(Spec):
     """One comparison of a config; a kind adds its own fields and a literal `kind`."""
+
+    needs_models: ClassVar[bool] = True
+    """Whether there is nothing to compare without a network."""
 
     def add_stages(self, planner: Planner) -> list[str]:
         """Add this comparison's stages to the plan; the ids of those whose artefact holds `results.json`.

@@ -1,0 +1,125 @@
+"""Simulated brains of a cell: drawn from a pool of stimuli, and judged by the rules for recordings."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bridge.errors import InputError
+from bridge.recordings.simulated import Bands, Seen, Stream, analyst_bands, record
+from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, orientation_targets, object_factors, whitened
+from comparisons.results import Verdict
+from comparisons.validation.spec import Cell
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bridge.recordings.recordings import Recordings
+    from bridge.stimuli.stimulus_set import StimulusSet
+
+GRATINGS = "gratings"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A pool of stimuli: Gabor amplitudes [n, d] of their images, computed once for all data sets, and their table."""
+
+    amplitudes: NDArray[np.float32]
+    table: pd.DataFrame
+
+
+def save_shown(stimuli: StimulusSet, folder: Path) -> None:
+    """Write what data sets need of the stimuli: amplitudes.npy and table.json."""
+    np.save(folder / "amplitudes.npy", gabor_amplitudes(grey_images(stimuli)))
+    (folder / "table.json").write_text(stimuli.table.reset_index().to_json(orient="split"))
+
+
+def load_shown(folder: Path) -> Shown:
+    """What `save_shown` wrote."""
+    import pandas as pd
+
+    content = json.loads((folder / "table.json").read_text())
+    table = pd.DataFrame(content["data"], columns=content["columns"]).set_index("stimulus_id")
+    return Shown(np.load(folder / "amplitudes.npy", allow_pickle=False), table)
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One simulated data set as an analyst has it."""
+
+    recordings: Recordings
+    bands: Bands
+    table: pd.DataFrame
+
+    @cached_property
+    def gratings(self) -> NDArray[np.bool_]:
+        """Which stimuli are gratings; the others stand for natural ones."""
+        return (self.table["family"] == GRATINGS).to_numpy()
+
+
+def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
+    """The data set of a seed: natural stimuli drawn from the pool, and all its gratings where D is asked for.
+
+    Raises InputError for a pool with too few stimuli.
+    """
+    grating = (shown.table["family"] == GRATINGS).to_numpy()
+    pool = np.flatnonzero(~grating)
+    if len(pool) < cell.natural:
+        raise InputError(
+            f"Cell {cell.name!r} shows {cell.natural} natural stimuli, and the config's stimuli hold {len(pool)}; give "
+            "more, or lower `natural`."
+        )
+    order = np.random.default_rng([seed, 1]).permutation(len(pool))
+    rows = np.sort(pool[order[: cell.natural]])
+    if "D" in cell.expect:
+        rows = np.concatenate([rows, np.flatnonzero(grating)])
+    table = shown.table.iloc[rows]
+    spec = cell.simulated(seed)
+    energies = whitened(shown.amplitudes[rows], spec.simple_dimensions)
+    stream = Stream.of(spec, Seen(energies, orientation_targets(table), object_factors(table)))
+    recordings = record(spec, tuple(table.index), stream.stages())
+    return DataSet(recordings, analyst_bands(stream, cell.hidden, cell.hide, seed), table)
+
+
+def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
+    """The answer of every statistic that a cell asks for."""
+    data = drawn(cell, shown, seed)
+    verdicts: dict[str, Verdict] = {}
+    if "phi" in cell.expect:
+        verdicts["phi"] = by_phi(data, seed)
+    if "D" in cell.expect:
+        verdicts["D"] = by_d(data, seed)
+    return {statistic: verdict.answer for statistic, verdict in verdicts.items()}
+
+
+def by_phi(data: DataSet, seed: int) -> Verdict:
+    """The phi rule, from the natural stimuli."""
+    from comparisons.persistence.unique_simple import coupled, unique_simple
+    from comparisons.verdicts.persistence import by_unique_share
+
+    natural = ~data.gratings
+    simple, complex_ = (np.asarray(band[natural], np.float64) for band in (data.bands.simple, data.bands.complex))
+    coupling = coupled(simple, complex_, seed=seed)
+    regions = data.recordings.neuroids["region"].tolist()
+    trials = data.recordings.data[:, natural].astype(np.float64)
+    found = unique_simple(simple, complex_, trials, regions, coupling=coupling, seed=seed)
+    return by_unique_share(found, data.recordings.regions, coupling.kappa, data.recordings.name, simulated=True)
+
+
+def by_d(data: DataSet, seed: int) -> Verdict:
+    """The D rule, from the gratings."""
+    from comparisons.persistence.grating_cells import decodability, grating_cells
+    from comparisons.verdicts.persistence import by_decodability
+
+    table = data.table[data.gratings]
+    cells = grating_cells(*(table[name].to_numpy(float) for name in ("orientation", "cycles", "phase")))
+    simple, complex_ = (np.asarray(band[data.gratings], np.float64) for band in (data.bands.simple, data.bands.complex))
+    trials = data.recordings.data[:, data.gratings].astype(np.float64)
+    found = decodability(trials, data.recordings.neuroids["region"].tolist(), cells, simple, complex_, seed=seed)
+    return by_decodability(found, data.recordings.regions, data.recordings.name, simulated=True)

@@ -1,0 +1,48 @@
+"""The confusion matrix as text: for the terminal, and as Markdown for a document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from comparisons.results import ConfusionRow
+from comparisons.validation.spec import PREDICTIONS
+
+HEAD = ("truth (SIMULATED)", "statistic", "expected", "n", "SUPPORTED", "REFUTED", "INCONCL.", "false", "power", "")
+
+
+def cells_of(row: ConfusionRow) -> tuple[str, ...]:
+    """One row as text: rates with Wilson's 95% bounds."""
+    prediction = PREDICTIONS.get(row.statistic, "")  # type: ignore[call-overload]
+    return (
+        row.cell,
+        f"{prediction} {row.statistic}".strip(),
+        row.expected,
+        str(row.datasets),
+        str(row.supported),
+        str(row.refuted),
+        str(row.inconclusive + row.not_testable),
+        _interval(row.false_rate),
+        _interval(row.power),
+        {None: "", True: "met", False: "NOT MET"}[row.met],
+    )
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.2f}-{interval[1]:.2f}"
+
+
+def as_text(rows: Sequence[ConfusionRow]) -> str:
+    """A table in columns, and a line that says what it comes to."""
+    lines = [HEAD, *(cells_of(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+    shown = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    asked = [row for row in rows if row.met is not None]
+    failed = [row for row in asked if not row.met]
+    told = f"{len(asked) - len(failed)} of {len(asked)} rows are as a valid rule needs them."
+    return "\n".join([*shown, "", told])
+
+
+def as_markdown(rows: Sequence[ConfusionRow]) -> str:
+    """The same as a Markdown table."""
+    lines = [HEAD, ("---",) * len(HEAD), *(cells_of(row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
