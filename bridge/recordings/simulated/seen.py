@@ -65,9 +65,14 @@ def seen(stimuli: StimulusSet, dimensions: int) -> Seen:
 
     Raises InputError for texts, and for stimuli too few or too alike.
     """
-    found = Seen(np.zeros((len(stimuli), dimensions), np.float32), orientation_targets(stimuli.table))
-    energies = whitened_energies(grey_images(stimuli), dimensions, found.groups().get("natural"))
-    return replace(found, energies=energies, objects=object_factors(stimuli.table)).balanced()
+    return seen_in(gabor_amplitudes(grey_images(stimuli)), stimuli.table, dimensions)
+
+
+def seen_in(amplitudes: Array, table: pd.DataFrame, dimensions: int) -> Seen:
+    """The same from the Gabor amplitudes [n, d] of the images and the table of their factors."""
+    found = Seen(np.zeros((len(amplitudes), dimensions), np.float32), orientation_targets(table))
+    energies = whitened(amplitudes, dimensions, found.groups().get("natural"))
+    return replace(found, energies=energies, objects=object_factors(table)).balanced()
 
 
 def grey_images(stimuli: StimulusSet) -> Array:
@@ -78,16 +83,25 @@ def grey_images(stimuli: StimulusSet) -> Array:
 
 
 def whitened_energies(images: Array, dimensions: int, reference: Rows | None = None) -> Array:
-    """The leading principal components of Gabor energies over the images, of mean 0 and variance 1: [n, dimensions].
+    """`whitened` Gabor amplitudes of images [n, height, width]."""
+    return whitened(gabor_amplitudes(images), dimensions, reference)
 
-    Amplitudes (square roots of energies) at 8 orientations x (2, 4, 8, 16) cycles x a 4 x 4 grid. The components are
-    those of the images given, or of those in the `reference` rows, over which they then have mean 0 and variance 1:
-    other images have others. Raises InputError for too few different images.
-    """
+
+def gabor_amplitudes(images: Array) -> Array:
+    """Square roots of Gabor energies at 8 orientations x (2, 4, 8, 16) cycles x a 4 x 4 grid, [n, 512]."""
     from bridge.filters import GaborBank, gabor_features
 
-    energies = gabor_features(images, GaborBank(8, (2, 4, 8, 16)), 4, ("energy",)).reshape(len(images), -1)
-    amplitudes = np.sqrt(energies)
+    bank = GaborBank(8, (2, 4, 8, 16))
+    parts = [gabor_features(images[row : row + 128], bank, 4, ("energy",)) for row in range(0, len(images), 128)]
+    return np.sqrt(np.concatenate(parts).reshape(len(images), -1))
+
+
+def whitened(amplitudes: Array, dimensions: int, reference: Rows | None = None) -> Array:
+    """The leading principal components of Gabor amplitudes [n, d], of mean 0 and variance 1: [n, dimensions].
+
+    The components are those of the images given, or of those in the `reference` rows, over which they then have mean 0
+    and variance 1: other images have others. Raises InputError for too few different images.
+    """
     own = amplitudes if reference is None else amplitudes[reference]
     n, mean = len(own), own.mean(0)
     left, scale, right = np.linalg.svd((own - mean).astype(np.float64), full_matrices=False)
