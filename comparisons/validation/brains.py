@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
-from bridge.recordings.simulated import Bands, Seen, Stream, analyst_bands, record
-from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, orientation_targets, object_factors, whitened
+from bridge.recordings.simulated import Bands, Stream, analyst_bands, record
+from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, seen_in
 from comparisons.results import Verdict
 from comparisons.validation.spec import Cell
 
@@ -81,8 +81,7 @@ def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
         rows = np.concatenate([rows, np.flatnonzero(grating)])
     table = shown.table.iloc[rows]
     spec = cell.simulated(seed)
-    energies = whitened(shown.amplitudes[rows], spec.simple_dimensions)
-    stream = Stream.of(spec, Seen(energies, orientation_targets(table), object_factors(table)))
+    stream = Stream.of(spec, seen_in(shown.amplitudes[rows], table, spec.simple_dimensions))
     recordings = record(spec, tuple(table.index), stream.stages())
     return DataSet(recordings, analyst_bands(stream, cell.hidden, cell.hide, seed), table)
 
