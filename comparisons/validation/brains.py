@@ -99,6 +99,7 @@ def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
 
 def by_phi(data: DataSet, seed: int) -> Verdict:
     """The phi rule, from the natural stimuli."""
+    from comparisons.persistence.counts import log_counts
     from comparisons.persistence.unique_simple import coupled, unique_simple
     from comparisons.verdicts.persistence import by_unique_share
 
@@ -106,19 +107,20 @@ def by_phi(data: DataSet, seed: int) -> Verdict:
     simple, complex_ = (np.asarray(band[natural], np.float64) for band in (data.bands.simple, data.bands.complex))
     coupling = coupled(simple, complex_, seed=seed)
     regions = data.recordings.neuroids["region"].tolist()
-    trials = data.recordings.data[:, natural].astype(np.float64)
+    trials = log_counts(data.recordings.data[:, natural])
     found = unique_simple(simple, complex_, trials, regions, coupling=coupling, seed=seed)
     return by_unique_share(found, data.recordings.regions, coupling.kappa, data.recordings.name, simulated=True)
 
 
 def by_d(data: DataSet, seed: int) -> Verdict:
     """The D rule, from the gratings."""
+    from comparisons.persistence.counts import log_counts
     from comparisons.persistence.grating_cells import decodability, grating_cells
     from comparisons.verdicts.persistence import by_decodability
 
     table = data.table[data.gratings]
     cells = grating_cells(*(table[name].to_numpy(float) for name in ("orientation", "cycles", "phase")))
     simple, complex_ = (np.asarray(band[data.gratings], np.float64) for band in (data.bands.simple, data.bands.complex))
-    trials = data.recordings.data[:, data.gratings].astype(np.float64)
+    trials = log_counts(data.recordings.data[:, data.gratings])
     found = decodability(trials, data.recordings.neuroids["region"].tolist(), cells, simple, complex_, seed=seed)
     return by_decodability(found, data.recordings.regions, data.recordings.name, simulated=True)
