@@ -19,7 +19,9 @@ FAILED = 1
 
 
 def validate(
-    config: Annotated[str, typer.Argument(help="A config with `kind: validation` (default: the one that ships).")] = "truth",
+    config: Annotated[
+        str, typer.Argument(help="A config with `kind: validation` (default: the one that ships).")
+    ] = "truth",
     set_: SetOption = None,
     datasets: Annotated[int | None, typer.Option(min=1, help="Data sets a cell (200 for the full matrix).")] = None,
     cells: Annotated[list[str] | None, typer.Option("--cell", help="Only cells whose name holds this text.")] = None,
@@ -51,7 +53,7 @@ def chosen(parsed: Config, datasets: int | None, cells: list[str] | None, worker
     own = [one for one in parsed.comparisons if isinstance(one, ValidationComparison)]
     if not own:
         raise ConfigError(f"Config {parsed.name!r} has no `kind: validation`; the one that ships is called truth.")
-    update: dict[str, Any] = {"datasets": datasets, "workers": workers}
+    update: dict[str, Any] = {"per_cell": datasets, "workers": workers}
     update = {key: value for key, value in update.items() if value is not None}
     known = [cell.name for one in own for cell in one.cells]
     for text in cells or ():

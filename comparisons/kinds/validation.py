@@ -28,7 +28,7 @@ class ValidationComparison(ComparisonSpec):
     needs_models: ClassVar[bool] = False
 
     kind: Literal["validation"] = "validation"
-    datasets: Annotated[int, Field(ge=1)] = 40
+    per_cell: Annotated[int, Field(ge=1)] = 40
     """Data sets a cell. Below 200, only what contradicts the acceptance fails; from 200 on it must be shown."""
     workers: Annotated[int, Field(ge=0)] = 0
     """Processes of one thread each; 0 for one a processor. Answers do not depend on it."""
@@ -61,7 +61,7 @@ class ValidationComparison(ComparisonSpec):
         return planner.add("stimuli for simulated brains", "shown", inputs, build, libraries=("numpy",), code=code)
 
     def _add_group(self, planner: Planner, group: Group, shown: str | None) -> str:
-        seed, datasets, workers = planner.config.seed, self.datasets, self.workers
+        seed, datasets, workers = planner.config.seed, self.per_cell, self.workers
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             import os

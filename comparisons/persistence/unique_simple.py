@@ -89,7 +89,9 @@ def unique_simple(
         )
     coupling = coupled(simple, complex_, seed=seed) if coupling is None else coupling
     mean = nanmean(trials)
-    varying = np.nan_to_num(np.nanvar(mean, axis=0)) > 0
+    varying = np.nan_to_num(nanmean((mean - nanmean(mean)) ** 2)) > 0
+    if not varying.any():
+        return {}
     fitted = banded_ridge({SIMPLE: simple, COMPLEX: complex_}, mean[:, varying], splits=folds_of(len(mean), seed=seed))
     found = {}
     for region in dict.fromkeys(regions):

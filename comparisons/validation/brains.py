@@ -94,7 +94,24 @@ def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
         verdicts["phi"] = by_phi(data, seed)
     if "D" in cell.expect:
         verdicts["D"] = by_d(data, seed)
-    return {statistic: verdict.answer for statistic, verdict in verdicts.items()}
+    answers: dict[str, str] = {statistic: verdict.answer for statistic, verdict in verdicts.items()}
+    if {"transport", "direct path"} & set(cell.expect):
+        answers |= by_errors(data, seed)
+    return {statistic: answers[statistic] for statistic in cell.expect}
+
+
+def by_errors(data: DataSet, seed: int) -> dict[str, str]:
+    """The transport rule, and whether a direct path from the first area to the last is reported."""
+    from comparisons.variability.decoder_error import transports
+    from comparisons.verdicts.variability import LEAST_DIRECT, by_transport
+
+    regions = data.recordings.neuroids["region"].tolist()
+    values = np.asarray(data.bands.simple, np.float64)
+    found = transports(data.recordings.data.astype(np.float64), regions, values, seed=seed)
+    direct = found[0].direct
+    told = direct is not None and direct.lower > LEAST_DIRECT
+    verdict = by_transport(found, data.recordings.name, simulated=True)
+    return {"transport": verdict.answer, "direct path": "SUPPORTED" if told else "INCONCLUSIVE"}
 
 
 def by_phi(data: DataSet, seed: int) -> Verdict:

@@ -1,6 +1,6 @@
 """The data sets of a cell: each drawn from its own seed, judged by every statistic asked for, on several processes.
 
-An answer depends on the group, the run's seed and the data set's number alone: not on workers, order or count, so that a
+An answer depends on the group, the seed and the data set's number alone: not on workers, order or count, so that a
 run of 200 begins with the 40 of a shorter one.
 """
 

@@ -46,7 +46,9 @@ class Cell(Spec):
     @model_validator(mode="after")
     def _one_kind(self) -> Cell:
         if ("editing" in self.expect) != (self.block is not None) or (self.block is not None and len(self.expect) > 1):
-            raise ValueError("`editing` needs `block`, a planted block of a network, and the other statistics a `brain`")
+            raise ValueError(
+                "`editing` needs `block`, a planted block of a network, and the other statistics a `brain`"
+            )
         if self.block is None:
             self.simulated(0)  # says now what does not fit
         return self
