@@ -170,8 +170,8 @@ class VariabilityComparison(ComparisonSpec):
 
     def _add_verdict(self, planner: Planner, network: Network, stages: Mapping[str, str]) -> str:
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from comparisons.variability.measured import to_the_end
-            from comparisons.verdicts.variability import network_variability
+            from comparisons.variability.measured import over_masks, to_the_end
+            from comparisons.verdicts.variability import network_variability, with_masks
 
             measured = {name: json.loads((needed[stages[name]] / MEASURED).read_text()) for name in network.members}
             ends = {name: to_the_end(one) for name, one in measured.items()}
@@ -179,6 +179,7 @@ class VariabilityComparison(ComparisonSpec):
                 network.name,
                 *([ends[name] for name in names] for names in (network.trained, network.plain, network.untrained)),
             )
+            verdict = with_masks(verdict, [ratio for name in network.trained for ratio in over_masks(measured[name])])
             curves = {
                 role: {name: measured[name]["pairs"] for name in names}
                 for role, names in (

@@ -99,6 +99,17 @@ def to_the_end(measured: dict[str, Any]) -> dict[str, Transported]:
     }
 
 
+def over_masks(measured: dict[str, Any]) -> list[tuple[float, float]]:
+    """(t, trace of the active mask) from the first stage of every basis to its last, for ReLUs after the sums."""
+    found = to_the_end(measured)
+    ends = measured["furthest"]
+    return [
+        (found[mask["source"]].t, mask["trace"])
+        for mask in measured["masks"]
+        if mask["target"] == ends.get(mask["source"])
+    ]
+
+
 def _json(one: Transported) -> dict[str, float | None]:
     values = {"t": one.t, "t_se": one.t_se, "w": one.w, "aligned_share": one.aligned_share}
     return {name: value if math.isfinite(value) else None for name, value in values.items()}

@@ -97,6 +97,22 @@ def network_variability(
     return _said(subject, "INCONCLUSIVE", reasons, numbers)
 
 
+def with_masks(verdict: Verdict, ratios: Sequence[tuple[float, float]]) -> Verdict:
+    """The verdict with what ReLUs after the sums let through, from (t, trace of the active mask) of some stages.
+
+    A reason, not a rule: the identity path of such a network transports no more than the trace.
+    """
+    if not ratios:
+        return verdict
+    traces, shares = [trace for _, trace in ratios], [t / trace for t, trace in ratios if trace > 0]
+    reason = (
+        f"a ReLU follows every sum, and its mask alone lets {min(traces):.2f} to {max(traces):.2f} through; t is "
+        f"{min(shares, default=0):.2f} to {max(shares, default=0):.2f} of that"
+    )
+    numbers = {**verdict.numbers, "t over mask, least": min(shares, default=0.0)}
+    return verdict.model_copy(update={"reasons": (*verdict.reasons, reason), "numbers": numbers})
+
+
 def over_seeds(found: Sequence[Transported]) -> tuple[float, float, float]:
     """Mean t over seeds and its 95% interval: Student's over seeds; of a single seed, normal over its images."""
     from scipy.stats import t as student

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from comparisons.variability.transport import Transported
-from comparisons.verdicts.variability import network_variability, over_seeds
+from comparisons.verdicts.variability import network_variability, over_seeds, with_masks
 
 
 def seeds(level: float, n: int = 5, spread: float = 0.02) -> list[dict[str, Transported]]:
@@ -57,3 +57,11 @@ def test_untrained_copies_are_shown_and_change_nothing() -> None:
     beside = network_variability("net", seeds(0.93), seeds(0.0), seeds(1.0))
     assert alone.answer == beside.answer == "SUPPORTED"
     assert beside.numbers["t untrained, first"] == pytest.approx(1.0)
+
+
+def test_masks_are_a_reason_and_change_no_answer() -> None:
+    verdict = network_variability("net", seeds(0.3))
+    told = with_masks(verdict, [(0.55, 0.6), (0.25, 0.26)])
+    assert told.answer == verdict.answer
+    assert "lets 0.26 to 0.60 through; t is 0.92 to 0.96 of that" in told.reasons[-1]
+    assert with_masks(verdict, []) == verdict
