@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from bridge.errors import ConfigError
 from bridge.models import load
 from bridge.models.controls import prunable
 from bridge.models.demo import NETWORKS, WEIGHTS
@@ -36,6 +37,19 @@ def test_shipped_weights_do_what_is_written_down(network: str, scenes: tuple[np.
     assert accuracy(module, *scenes) == pytest.approx(reached["held_out_exemplars"], abs=0.07)  # 160 images
     assert sum(p.numel() for p in module.parameters()) == reached["parameters"]
     assert (WEIGHTS / f"{network}.safetensors").stat().st_size < 3_000_000
+
+
+def test_narrow_networks_ship_with_five_trainings_that_differ(scenes: tuple[np.ndarray, torch.Tensor]) -> None:
+    reached = json.loads((WEIGHTS / "accuracy.json").read_text())
+    for network in ("residual-narrow", "plain-narrow"):
+        found = [load({"kind": "demo", "name": "n", "network": network, "training": k}).module for k in range(5)]
+        assert len({float(module.stem.weight.detach().sum()) for module in found}) == 5
+        names = [network, *(f"{network}.{k}" for k in range(1, 5))]
+        for name, module in zip(names, found, strict=True):
+            assert accuracy(module, *scenes) == pytest.approx(reached[name]["held_out_exemplars"], abs=0.07)
+            assert (WEIGHTS / f"{name}.safetensors").stat().st_size < 1_000_000
+    with pytest.raises(ConfigError, match=r"residual ships with 1 training\(s\), from 0; there is no training 2"):
+        load({"kind": "demo", "name": "n", "network": "residual", "training": 2})
 
 
 def test_untrained_networks_know_nothing_and_differ_by_seed(scenes: tuple[np.ndarray, torch.Tensor]) -> None:
