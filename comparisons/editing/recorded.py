@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
+from bridge.recordings.recordings import Recordings, RegionRDMs
 from comparisons.editing.time_resolved import EARLY, LATE, TimeContrast, time_contrast
 from comparisons.encoding.banded import banded_ridge, folds_of
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance, unique_share
-
-if TYPE_CHECKING:
-    from bridge.recordings.recordings import Recordings
+from comparisons.results import Verdict
+from comparisons.verdicts.editing import recordings_editing
 
 SIMPLE, COMPLEX = "simple", "complex"
 
@@ -83,3 +82,43 @@ def region_contrasts(
         drawn = [share.draws for share in ordered]
         found[region] = time_contrast((phi[0], phi[1]), (phi[2], phi[3]), (drawn[0], drawn[1], drawn[2], drawn[3]))
     return found
+
+
+def judged(
+    found: Sequence[Recordings | RegionRDMs],
+    bands: Callable[[Sequence[str]], tuple[NDArray, NDArray] | None],
+    seed: int,
+) -> list[Verdict]:
+    """The verdicts on what one entry of a config's recordings holds; an early and a late recording of one brain have
+    one together. `bands` gives (simple, complex) features [n, p] of stimulus ids, or None where none were named."""
+    timed = [one for one in found if isinstance(one, Recordings)]
+    together = early_and_late(timed)
+    if together is not None and len(timed) == len(found) > 1:
+        return [_judged(timed[0].name.removesuffix(" (early)"), timed[0], together, bands, seed)]
+    return [
+        _judged(one.name, one, early_and_late([one]) if isinstance(one, Recordings) else None, bands, seed)
+        for one in found
+    ]
+
+
+def _judged(
+    name: str,
+    one: Recordings | RegionRDMs,
+    windows: tuple[NDArray, NDArray] | None,
+    bands: Callable[[Sequence[str]], tuple[NDArray, NDArray] | None],
+    seed: int,
+) -> Verdict:
+    def untestable(why: str) -> Verdict:
+        return recordings_editing(name, {}, why, simulated=bool(getattr(one, "simulated", False)))
+
+    if not isinstance(one, Recordings):
+        return untestable("only RDMs are known, and editing shows in responses over time")
+    if windows is None:
+        return untestable("there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time")
+    if len(one.data) < 2:
+        return untestable("there is one repetition, so that signal and noise cannot be told apart")
+    features = bands(one.stimulus_ids)
+    if features is None:
+        return untestable("no `bands` say what stands for simple and for complex features")
+    contrasts = region_contrasts(*features, *windows, regions=one.neuroids["region"].tolist(), seed=seed)
+    return recordings_editing(name, contrasts, simulated=one.simulated)

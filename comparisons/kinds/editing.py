@@ -23,7 +23,7 @@ from typing_extensions import override
 from bridge.errors import ConfigError, did_you_mean
 from bridge.spec import Seed, Spec
 from bridge.store import write_atomically
-from comparisons.features import Features, Pool, site_features
+from comparisons.features import Features, site_features
 from comparisons.kinds.banded import Band
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.networks import Network, model_of, names_codes, networks_of
@@ -153,6 +153,7 @@ class EditingComparison(ComparisonSpec):
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
             from bridge.activations import Activations
             from comparisons.editing import measured
+            from comparisons.editing.told import block_results
             from saes.checkpoints import read_folder
 
             activations = Activations(needed[captured])
@@ -186,7 +187,7 @@ class EditingComparison(ComparisonSpec):
             write_atomically(folder / "latents.csv", table.to_csv(index=False))
             write_atomically(folder / MEASURED, json.dumps(told, indent=1))
             about = {"model": model.name, "role": model.shown_as, "seed": seed, "n_stimuli": len(activations)}
-            results, dropped = _results(told, table, about, read)
+            results, dropped = block_results(told, table, about)
             write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
 
         inputs = {
@@ -209,6 +210,7 @@ class EditingComparison(ComparisonSpec):
 
     def _add_verdict(self, planner: Planner, network: Network, stages: Mapping[str, list[str]]) -> str:
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.editing.told import with_slopes
             from comparisons.verdicts.editing import Counts, editing_verdict
 
             blocks = {
@@ -224,7 +226,7 @@ class EditingComparison(ComparisonSpec):
                 if these:
                     own = Counts.total([trusted[name] for name in these])
                     said = editing_verdict(subject, own, [trusted[name] for name in network.untrained])
-                    verdicts.append(_with_slopes(said, blocks, network))
+                    verdicts.append(with_slopes(said, blocks, network))
             write_atomically(folder / "blocks.json", json.dumps(blocks, indent=1))
             content = {"results": [], "verdicts": [one.model_dump() for one in verdicts], "dropped": []}
             write_atomically(folder / "results.json", json.dumps(content))
@@ -236,7 +238,7 @@ class EditingComparison(ComparisonSpec):
             build,
             needs=tuple(dict.fromkeys(stage for name in network.members for stage in stages[name])),
             libraries=("numpy", "scipy"),
-            code=(__name__, "comparisons.verdicts.editing"),
+            code=(__name__, "comparisons.editing.told", "comparisons.verdicts.editing"),
         )
 
     # ------------------------------------------------------------------------------------------------- recordings
@@ -258,9 +260,21 @@ class EditingComparison(ComparisonSpec):
         needs = tuple(dict.fromkeys(stage for of in features.values() for stage in of.needs))
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            verdicts = []
+            from comparisons.editing.recorded import judged
+
+            def bands(ids: Sequence[str]) -> tuple[NDArray, NDArray] | None:
+                if self.bands is None:
+                    return None
+                found = []
+                for name, band in (("simple", self.bands.simple), ("complex", self.bands.complex)):
+                    of = features[name]
+                    parts = [_dense(of.read(needed, site, ids, band.pool)) for site in of.sites]
+                    found.append(np.concatenate(parts, axis=1))
+                return found[0], found[1]
+
+            verdicts: list[Verdict] = []
             for done, spec in enumerate(specs):
-                verdicts += self._judge(spec.load(planner.stimuli), features, needed, seed)
+                verdicts += judged(spec.load(planner.stimuli), bands, seed)
                 progress((done + 1) / len(specs))
             unique = list({verdict.subject: verdict.model_dump() for verdict in verdicts}.values())
             write_atomically(folder / "results.json", json.dumps({"results": [], "verdicts": unique, "dropped": []}))
@@ -277,137 +291,6 @@ class EditingComparison(ComparisonSpec):
         name = "editing, verdicts on recordings"
         return planner.add(name, "editing-recordings", inputs, build, needs=needs, libraries=libraries, code=code)
 
-    def _judge(
-        self, found: Sequence[Any], features: Mapping[str, Features], needed: Mapping[str, Path], seed: int
-    ) -> list[Verdict]:
-        """The verdicts on what one entry of the config's recordings holds."""
-        from bridge.recordings.recordings import Recordings
-        from comparisons.editing.recorded import early_and_late
-
-        timed = [one for one in found if isinstance(one, Recordings)]
-        together = early_and_late(timed)
-        if together is not None and len(timed) == len(found) > 1:
-            # Two recordings of one brain, an early and a late one: one verdict.
-            name = timed[0].name.removesuffix(" (early)")
-            return [self._judge_one(name, timed[0], together, features, needed, seed)]
-        windows = [early_and_late([one]) if isinstance(one, Recordings) else None for one in found]
-        return [
-            self._judge_one(one.name, one, own, features, needed, seed) for one, own in zip(found, windows, strict=True)
-        ]
-
-    def _judge_one(
-        self,
-        name: str,
-        one: Any,
-        windows: tuple[NDArray, NDArray] | None,
-        features: Mapping[str, Features],
-        needed: Mapping[str, Path],
-        seed: int,
-    ) -> Verdict:
-        from bridge.recordings.recordings import Recordings
-        from comparisons.editing.recorded import region_contrasts
-        from comparisons.verdicts.editing import recordings_editing
-
-        simulated = bool(getattr(one, "simulated", False))
-        why = ""
-        if not isinstance(one, Recordings):
-            why = "only RDMs are known, and editing shows in responses over time"
-        elif windows is None:
-            why = "there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time"
-        elif len(one.data) < 2:
-            why = "there is one repetition, so that signal and noise cannot be told apart"
-        elif self.bands is None:
-            why = "no `bands` say what stands for simple and for complex features"
-        if why or windows is None or self.bands is None:
-            return recordings_editing(name, {}, why, simulated=simulated)
-
-        def band(of: Features, pool: Pool) -> NDArray:
-            parts = [_dense(of.read(needed, site, one.stimulus_ids, pool)) for site in of.sites]
-            return np.concatenate(parts, axis=1)
-
-        contrasts = region_contrasts(
-            band(features["simple"], self.bands.simple.pool),
-            band(features["complex"], self.bands.complex.pool),
-            *windows,
-            regions=one.neuroids["region"].tolist(),
-            seed=seed,
-        )
-        return recordings_editing(name, contrasts, simulated=simulated)
-
 
 def _dense(values: Any) -> NDArray:
     return values.toarray() if hasattr(values, "toarray") else values
-
-
-def _with_slopes(verdict: Verdict, blocks: Mapping[str, list[dict[str, Any]]], network: Network) -> Verdict:
-    """The verdict with the median edit slope of the networks' blocks: near 0 in streams, near -1 where nothing is
-    skipped."""
-    numbers, said = dict(verdict.numbers), []
-    for role, names in (("trained", network.trained), ("plain", network.plain), ("untrained", network.untrained)):
-        slopes = [one["slope"] for name in names for one in blocks[name] if one["slope"] is not None]
-        if slopes:
-            numbers[f"median edit slope, {role}"] = float(np.median(slopes))
-            said.append(f"{numbers[f'median edit slope, {role}']:.2f} {role}")
-    reasons = verdict.reasons + ((f"median edit slope of the blocks: {', '.join(said)}",) if said else ())
-    return verdict.model_copy(update={"numbers": numbers, "reasons": reasons})
-
-
-def _results(
-    told: Mapping[str, Any], table: Any, about: Mapping[str, Any], read: Read
-) -> tuple[list[dict[str, Any]], list[str]]:
-    """The results of one dictionary and block, and what has no number and why."""
-    from comparisons.verdicts.evidence import wilson
-
-    common = {
-        "comparison": "editing",
-        "recordings": IMAGES,
-        "region": "latents",
-        "n_subjects": 1,
-        "site": read.name,
-        **about,
-    }
-    results: list[dict[str, Any]] = []
-    dropped: list[str] = []
-    where = f"block {read.block} reads it"
-
-    def say(measure: str, value: float | None, *notes: str, interval: tuple[float, float] | None = None) -> None:
-        if value is None or not math.isfinite(value):
-            dropped.append(f"{about['model']} {read.name}: no number for {measure}")
-            return
-        results.append(
-            {**common, "measure": measure, "estimate": value, "interval": interval, "notes": [where, *notes]}
-        )
-
-    counts, live = told["counts"], table[table["live"]]
-    if not told["trusted"]:
-        dropped.append(
-            f"{about['model']} {read.name}: explains {told['explained']:.0%} of the stream here, less than the "
-            f"{told['least_explained']:.0%} of least_explained; its latents do not count for the verdict"
-        )
-    if counts["live"]:
-        for what in ("edited", "kept"):
-            share = counts[what] / counts["live"]
-            note = f"{counts[what]} of {counts['live']} live latents ({len(table)} in all)"
-            say(f"{what} latents, share", share, note, interval=wilson(counts[what], counts["live"]))
-        say("edit slope, median", float(live["slope"].median()), "partial, over live latents")
-        say("causal edit slope, median", float(live["causal_slope"].median()), "t_f - 1, by intervention")
-        say(
-            "edit slope against causal slope (r)",
-            float(live["slope"].corr(live["causal_slope"])) if len(live) > 2 else None,
-            "Pearson over live latents",
-        )
-    else:
-        dropped.append(f"{about['model']} {read.name}: no live latent of {len(table)}")
-    say("variance explained by the dictionary", told["explained"], "on scenes that it was not trained on")
-    say(
-        "pooled slope predicted by context (r)", told["gate predicts"], "on stimuli on which the gate was not estimated"
-    )
-    say("cosine of write and stream", told["cosine of write and stream"], "both without their means")
-    say("share of writes against the stream", told["share of writes below -.3"], "cosine below -.3")
-    if (overlap := told["overlap"]) is not None:
-        rotated = f"{overlap['mean rotated']:.3f} under random rotations, p {overlap['p']:.3g}"
-        say("overlap of writing and reading weights", overlap["mean"], rotated)
-    if repairs := [one["repair"] for one in told["repairs"]]:
-        note = f"mean over {len(repairs)} pairs of an edited latent and an earlier block"
-        say("self-repair", sum(repairs) / len(repairs), note)
-    return results, dropped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,16 @@ from bridge.store import Store
 from comparisons.config import parse
 from comparisons.editing.recorded import early_and_late, region_contrasts
 from comparisons.plan import make_plan
-from comparisons.run import Silent, _collect, execute
+from comparisons.results import Verdict
+from comparisons.run import Silent, execute
 from comparisons.verdicts.editing import recordings_editing
 
 N, REPS, UNITS = 300, 6, 24
 BINS = ((0.0, 70.0), (70.0, 85.0), (85.0, 100.0), (150.0, 200.0))
+
+
+def said(folder: Path) -> list[Verdict]:
+    return [Verdict.model_validate(one) for one in json.loads((folder / "results.json").read_text())["verdicts"]]
 
 
 def recorded(left: float, seed: int = 0, bins: tuple[tuple[float, float], ...] = BINS) -> tuple[Any, Any, Recordings]:
@@ -70,7 +76,7 @@ def test_recordings_of_a_config_get_their_verdict(
     tiny["comparisons"] = [{"kind": "editing"}]
     plan = make_plan(parse(tiny), Store(tmp_path))
     paths, _ = execute(plan, Store(tmp_path), Silent())
-    _, verdicts, _ = _collect(plan, paths)
+    verdicts = [one for name in plan.results for one in said(paths[name])]
     assert [(one.subject, one.answer) for one in verdicts] == [("made", "NOT TESTABLE")]
     assert "only RDMs" in verdicts[0].reasons[0]
     tiny["comparisons"][0]["bands"] = {"model": "nt", "simple": {"sites": ["stem"]}, "complex": {"sites": ["stem"]}}
@@ -98,7 +104,7 @@ def test_bands_are_read_from_the_model(tiny: dict[str, Any], tmp_path: Path, mon
     assert isinstance(config.comparisons[0], EditingComparison)
     plan = make_plan(config, Store(tmp_path))
     paths, _ = execute(plan, Store(tmp_path), Silent())
-    _, verdicts, _ = _collect(plan, paths)
+    verdicts = [one for name in plan.results for one in said(paths[name])]
     assert verdicts[0].answer == "INCONCLUSIVE"
     assert "V4" in verdicts[0].reasons[0]
 
