@@ -266,8 +266,11 @@ def _redundancy(
     """The share of a dictionary's features that are found at more than one site."""
     from comparisons.persistence.matched_latents import coded, match_sites_of
 
-    latents = [coded(needed[made] / name, needed[of]) for name, (made, of) in codes.items()]
     own = [sites[name.split("/")[0]] for name in codes]
+    latents = [
+        coded(needed[made] / name, needed[of], site)
+        for (name, (made, of)), site in zip(codes.items(), own, strict=True)
+    ]
     partners, _ = match_sites_of(latents, own, seed=seed)
     total, each = postdictions.redundancy([one.alive for one in latents], partners)
     n, name = len(latents[0].ids), next(iter(codes)).split("/")[1]

@@ -7,6 +7,7 @@ the seed ceiling of a step is measured in the same way.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from saes.matching import Matching
     from saes.sae import SparseAutoencoder
 
+CELLS = 8
+"""Parts a side of the image in which activations are compared, at most."""
 LEAST_SEEDS = 3
 """Seeds a site that a survival needs: their disagreement is its ceiling."""
 
@@ -65,26 +68,44 @@ def seeded_dictionaries(planner: Planner, model: ModelSpec) -> list[Seeded]:
 
 @dataclass(frozen=True)
 class Coded:
-    """A dictionary with its codes: pooled over tokens [stimulus, m] (largest), and each latent's firing density [m]."""
+    """A dictionary with its codes: each latent's activation at every token, [stimulus * tokens, m], and its firing
+    density [m]. `grid` is that of the tokens, None where they are none (a mean, a sample of patches)."""
 
     sae: SparseAutoencoder
-    pooled: csr_matrix
+    codes: csr_matrix
     ids: list[str]
     density: NDArray[np.float64]
+    grid: tuple[int, int] | None = None
+    prefix: int = 0
 
     @property
     def alive(self) -> NDArray[np.bool_]:
         """Which latents are active at any token."""
         return self.density > 0
 
+    def pooled(self, cells: int) -> tuple[csr_matrix, list[str]]:
+        """The largest activation within each of `cells` x `cells` parts of the grid, and each row's stimulus; of `cells`
+        1, within each stimulus."""
+        from saes.matching import pooled
 
-def coded(dictionary: Path, codes: Path) -> Coded:
-    """A dictionary from its folder, with the codes that `comparisons.codes` wrote."""
+        tokens = self.codes.shape[0] // len(self.ids)
+        if cells == 1 or self.grid is None:
+            return pooled(self.codes, np.repeat(self.ids, tokens).tolist())
+        rows, columns = (np.arange(count) * cells // count for count in self.grid)
+        part = (rows[:, None] * cells + columns).ravel()
+        kept = (np.arange(len(self.ids))[:, None] * tokens + self.prefix + np.arange(len(part))).ravel()
+        labels = [f"{stimulus} {cell}" for stimulus in self.ids for cell in part]
+        values, _ = pooled(self.codes[kept], labels)
+        # Cells appear row by row in every grid, so a row stands for the same part of the image on both sides.
+        return values, np.repeat(self.ids, cells**2).tolist()
+
+
+def coded(dictionary: Path, codes: Path, site: Site) -> Coded:
+    """A dictionary of a site from its folder, with the codes that `comparisons.codes` wrote."""
     from scipy.sparse import csr_matrix
 
     from comparisons.codes import CODES
     from saes.checkpoints import read_folder
-    from saes.matching import pooled
 
     about = json.loads((codes / CODES).read_text())
     tokens, ids = about["tokens"], about["ids"]
@@ -93,20 +114,41 @@ def coded(dictionary: Path, codes: Path) -> Coded:
         matrix = csr_matrix((arrays["data"], arrays["indices"], arrays["indptr"]), shape=shape)
     matrix.eliminate_zeros()
     density = np.bincount(matrix.indices, minlength=shape[1]) / shape[0]
-    values, names = pooled(matrix, np.repeat(ids, tokens).tolist())
-    return Coded(read_folder(dictionary), values, names, density)
+    grid = site.grid if tokens in (site.tokens, site.tokens - site.prefix) else None
+    return Coded(read_folder(dictionary), matrix, ids, density, grid, site.prefix if tokens == site.tokens else 0)
 
 
-def match(a: Coded, b: Coded, sites: Mapping[str, Site], by: str, seed: int = 0) -> Matching:
-    """Mutual nearest neighbours above the 99th percentile of the null, by `decoder cosine` or `activation correlation`.
+@dataclass(frozen=True)
+class How:
+    """How two sites are compared: by decoder cosine, or by the correlation of activations in parts of the image."""
+
+    by: str
+    cells: int = 1
+    """Parts a side in which activations are pooled before they are correlated."""
+
+
+def comparable(a: Coded, b: Coded, one: Site, other: Site) -> How:
+    """Decoder cosine in one basis. Else activation correlation, in the finest grid of at most `CELLS` x `CELLS` parts
+    that divides both sites' grids: the same place of the same image stands in one row."""
+    if one.basis == other.basis:
+        return How("decoder cosine")
+    if a.grid is None or b.grid is None:
+        return How("activation correlation")
+    common = math.gcd(*a.grid, *b.grid)
+    return How("activation correlation", max(n for n in range(1, CELLS + 1) if common % n == 0))
+
+
+def match(a: Coded, b: Coded, sites: Mapping[str, Site], how: How, seed: int = 0) -> Matching:
+    """Mutual nearest neighbours above the 99th percentile of the null.
 
     Raises what `saes.matching.match_decoders` and `match_activations` raise.
     """
     from saes.matching import match_activations, match_decoders
 
-    if by == "decoder cosine":
+    if how.by == "decoder cosine":
         return match_decoders(a.sae, b.sae, sites, alive_a=a.alive, alive_b=b.alive, seed=seed)
-    return match_activations(a.pooled, b.pooled, a.ids, b.ids, seed=seed)
+    (mine, my_ids), (theirs, their_ids) = a.pooled(how.cells), b.pooled(how.cells)
+    return match_activations(mine, theirs, my_ids, their_ids, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -135,7 +177,6 @@ def matched_latents(
     count = len(sites)
     by_name = {site.name: site for site in sites}
     first = [own[0] for own in seeds]
-    by = [[_measure(one, other) for other in sites] for one in sites]
     partners, pairs = match_sites_of(first, sites, seed=seed, progress=progress)
     labels = [stratum(values) for values in simplicity]
     rates: dict[str, Ceiling] = {
@@ -143,14 +184,14 @@ def matched_latents(
     }
     stability = []
     for k in range(count):
-        for measure in dict.fromkeys(by[j][k] for j in range(k)):
-            crossed = [match(first[k], other, by_name, measure, seed) for other in seeds[k][1:]]
+        how = [comparable(first[j], first[k], sites[j], sites[k]) for j in range(k)]
+        for one in dict.fromkeys(how):
+            crossed = [match(first[k], other, by_name, one, seed) for other in seeds[k][1:]]
+            compared = [j for j in range(k) if how[j] == one]
             for name, ceiling in rates.items():
                 among = first[k].alive & ((labels[k] == name) if name != "all" else True)
-                rate = np.mean([one.rate(among) for one in crossed]) if among.any() else np.nan
-                for j in range(k):
-                    if by[j][k] == measure:
-                        ceiling.rate[j, k], ceiling.count[j, k] = rate, among.sum() * len(crossed)
+                rate = np.mean([found.rate(among) for found in crossed]) if among.any() else np.nan
+                ceiling.rate[compared, k], ceiling.count[compared, k] = rate, among.sum() * len(crossed)
         stability.append(_stability(first[k], seeds[k][1:]))
     features = [
         Features(one.alive, np.asarray(simple, np.float64), one.density, stable)
@@ -173,17 +214,14 @@ def match_sites_of(
     told: list[dict[str, Any]] = []
     for k in range(len(sites)):
         for j in range(k):
-            found = match(latents[j], latents[k], by_name, _measure(sites[j], sites[k]), seed)
+            how = comparable(latents[j], latents[k], sites[j], sites[k])
+            found = match(latents[j], latents[k], by_name, how, seed)
             partners[j, k] = found.partners()
-            told.append({"sites": [sites[j].name, sites[k].name], "by": found.measure, "pairs": len(found.a),
+            told.append({"sites": [sites[j].name, sites[k].name], **vars(how), "pairs": len(found.a),
                          "alive": int(found.alive_a.sum()), "threshold": found.threshold})  # fmt: skip
             if progress is not None:
                 progress(2 * len(told) / (len(sites) * (len(sites) - 1)))
     return partners, told
-
-
-def _measure(a: Site, b: Site) -> str:
-    return "decoder cosine" if a.basis == b.basis else "activation correlation"
 
 
 def _stability(one: Coded, others: Sequence[Coded]) -> NDArray[np.float64]:

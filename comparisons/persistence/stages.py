@@ -125,9 +125,9 @@ def _add_entry(planner: Planner, spec: PersistenceComparison, model: ModelSpec, 
         from comparisons.persistence.survival_results import summarised
 
         seeds = [
-            [coded(needed[entry.stages[f"{site}/{own}"]] / f"{site}/{own}", needed[codes[f"{site}/{own}"]])
+            [coded(needed[entry.stages[f"{name}/{own}"]] / f"{name}/{own}", needed[codes[f"{name}/{own}"]], site)
              for own in entry.names]
-            for site in entry.sites
+            for name, site in entry.sites.items()
         ]  # fmt: skip
         first = {site: pre_activations(own[0].sae) for site, own in zip(entry.sites, seeds, strict=True)}
         simple = feature_simplicity(
@@ -225,6 +225,7 @@ def _add_results(planner: Planner, spec: PersistenceComparison, parts: list[Part
             about = {"model": model.name, "role": model.shown_as, "seed": seed}
             found, without = point_results(own["points"], {**about, "artefacts": [keys[part.curves]]}, spec.draws)
             results, dropped = results + found, dropped + without + own["dropped"]
+            results += transfer_results(own, {**about, "artefacts": [keys[part.curves]]})
             entry: dict[str, Any] = {
                 "name": model.name,
                 "role": model.shown_as,
@@ -301,6 +302,36 @@ def point_results(
             }
         )  # fmt: skip
     return results, dropped
+
+
+def transfer_results(curves: Mapping[str, Any], about: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What the orientation probe of each basis's first site reads at its later sites, without a new fit."""
+    depth = {one["site"]: one["depth"] for one in curves["points"]}
+    n = next((one["n_stimuli"] for one in _primary(curves["points"])), 0)
+    results = []
+    for one in curves["transfer"]:
+        for place, (site, value) in enumerate(zip(one["sites"], one["matrix"][0], strict=True)):
+            if place == 0 or value is None:
+                continue
+            results.append(
+                {
+                    **about,
+                    "comparison": KIND,
+                    "measure": "orientation transferred (R2)",
+                    "site": site,
+                    "depth": depth[site],
+                    "recordings": ORIENTATION.family,
+                    "region": REGION,
+                    "estimate": value,
+                    "n_stimuli": n,
+                    "n_subjects": 1,
+                    "notes": [
+                        f"a probe fitted at {one['sites'][0]}, read without a new fit; where it was fitted, R2 over "
+                        f"frequencies left out is {one['matrix'][0][0]:.3f}; the whole matrix stands in curves.json"
+                    ],
+                }
+            )
+    return results
 
 
 def verdicts(together: Mapping[str, Any]) -> list[Verdict]:

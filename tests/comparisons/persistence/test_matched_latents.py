@@ -8,7 +8,7 @@ import torch
 from scipy.sparse import csr_matrix
 
 from bridge.streams import Site
-from comparisons.persistence.matched_latents import Coded, match_sites_of, matched_latents
+from comparisons.persistence.matched_latents import Coded, How, comparable, match_sites_of, matched_latents
 from comparisons.persistence.survival import kaplan_meier, lives
 from saes.sae import SAEConfig, SparseAutoencoder
 
@@ -104,3 +104,29 @@ def test_dead_latents_are_nobodys_match(planted: tuple[list[list[Coded]], list[S
     silent = Coded(seeds[0][0].sae, csr_matrix((STIMULI, M)), IDS, np.zeros(M))
     partners, _ = match_sites_of([silent, seeds[1][0]], sites[:2])
     assert (partners[0, 1] == -1).all()
+
+
+def test_places_are_compared_with_the_same_places() -> None:
+    """Two sites with grids of 4 x 4 and 2 x 2: the same things at the same places of the image are one feature, though
+    every stimulus has all of them somewhere."""
+    rng = np.random.default_rng(0)
+    shown = np.stack([rng.permutation(4) for _ in range(STIMULI)])  # which latent is active in which quarter
+    fine, coarse = np.zeros((STIMULI, 4, 4, M)), np.zeros((STIMULI, 2, 2, M))
+    for stimulus, order in enumerate(shown):
+        for quarter, latent in enumerate(order):
+            row, column = divmod(quarter, 2)
+            fine[stimulus, 2 * row + rng.integers(2), 2 * column + rng.integers(2), latent] = 1
+            coarse[stimulus, row, column, 9 - latent] = 1
+    one, other = site(0, "a"), site(1, "b")
+    base = dictionary(directions(M, 1), np.zeros((STIMULI, M)), one)
+    sides = [
+        Coded(base.sae, csr_matrix(values.reshape(-1, M)), IDS, (values > 0).mean(axis=(0, 1, 2)), grid)
+        for values, grid in ((fine, (4, 4)), (coarse, (2, 2)))
+    ]
+    assert comparable(*sides, one, other) == How("activation correlation", 2)
+    partners, told = match_sites_of(sides, [one, other])
+    np.testing.assert_array_equal(partners[0, 1][:4], [9, 8, 7, 6])
+    assert told[0]["cells"] == 2
+    whole = [Coded(side.sae, side.codes, side.ids, side.density) for side in sides]
+    assert comparable(*whole, one, other).cells == 1
+    assert (match_sites_of(whole, [one, other])[0][0, 1] == -1).all(), "in whole images they are always active"
