@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import ConfigError, did_you_mean
-from bridge.store import write_atomically
+from bridge.store import digest, write_atomically
 from bridge.streams import Site
 from comparisons.codes import CODES
 from comparisons.plan import Plan, Planner, Progress
@@ -197,8 +197,16 @@ def _jobs(spec: TrainSAE, group: Sequence[str], writes: str | None, seed: int) -
     for number, name in enumerate(spec.names()):
         training = spec.training.model_copy(update={"seed": spec.training.seed + seed + number})
         for chosen in [tuple(reads)] if spec.joint else [(site,) for site in reads]:
-            jobs.append(Job(f"{chosen[-1]}/{name}", chosen, training, writes, spec.skip))
+            start = _start(training.seed, chosen[-1])
+            jobs.append(Job(f"{chosen[-1]}/{name}", chosen, training, writes, spec.skip, start))
     return jobs
+
+
+def _start(seed: int, site: str) -> int:
+    """The seed of the first directions of a site's dictionary: another one for every site. From one seed, dictionaries
+    of one width start alike, and keep enough of it for matches between sites to find the start, not a shared feature.
+    """
+    return (seed + int(digest(site)[:8], 16)) % 2**32
 
 
 def _device(planner: Planner) -> str:

@@ -31,6 +31,9 @@ class Job:
     """The site that a transcoder predicts."""
     skip: bool = False
     """Whether a transcoder has a linear part beside its latents."""
+    start: int | None = None
+    """Seed of its first directions; the training's where left out. Dictionaries whose latents are to be matched with
+    each other must not start alike."""
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ class RunState:
                 raise cannot_write(folder, error) from error
         self.history: dict[str, list[Point]] = {job.name: [] for job in jobs}
         self.warnings: dict[str, list[str]] = {job.name: [] for job in jobs}
-        plan = [[job.name, job.reads, job.writes, job.skip, job.training.content()] for job in jobs]
+        plan = [[job.name, job.reads, job.writes, job.skip, job.start, job.training.content()] for job in jobs]
         data = [source.tokens, dict(source.widths)]
         self.plan = hashlib.sha256(json.dumps([plan, data, steps], sort_keys=True).encode()).hexdigest()
 

@@ -35,12 +35,14 @@ class Trainee:
         *,
         parts: list[int] | None = None,
         skip: bool = False,
+        start: int | None = None,
         dead_after: int,
         steps: int,
         device: str = "cpu",
     ):
         """`sample_x` [n, d_in] (and `sample_y` [n, d_out] for transcoders) are raw activations to measure scales on;
-        `parts` are the widths of the sites that a crosscoder concatenates.
+        `parts` are the widths of the sites that a crosscoder concatenates; `start` is the seed of the first directions
+        (default: the training's).
 
         Raises ConfigError for settings that do not fit the width, InputError for activations that cannot be learnt.
         """
@@ -63,7 +65,8 @@ class Trainee:
         y = x if sample_y is None else self.writes.apply(sample_y)
         self.variance = float((y - y.mean(0)).double().square().sum() / len(y))
         """Total variance of the scaled targets about their mean vector; 1 unless `scale` is none."""
-        tensors = initial_tensors(architecture, x, y, training.seed, transcodes=self.transcodes, skip=skip)
+        seed = training.seed if start is None else start
+        tensors = initial_tensors(architecture, x, y, seed, transcodes=self.transcodes, skip=skip)
         self.tensors = {key: value.to(device).requires_grad_() for key, value in tensors.items()}
         self.reads, self.writes = (
             Scaling(part.mean.to(device), part.scale.to(device)) for part in (self.reads, self.writes)

@@ -199,6 +199,7 @@ def _started(jobs: Sequence[Job], source: TokenSource, steps: int, device: str) 
             y,
             parts=[source.widths[site] for site in job.reads] if len(job.reads) > 1 else None,
             skip=job.skip,
+            start=job.start,
             dead_after=job.training.dead_tokens(source.tokens),
             steps=steps,
             device=device,

@@ -84,8 +84,8 @@ class Coded:
         return self.density > 0
 
     def pooled(self, cells: int) -> tuple[csr_matrix, list[str]]:
-        """The largest activation within each of `cells` x `cells` parts of the grid, and each row's stimulus; of `cells`
-        1, within each stimulus."""
+        """The largest activation within each of `cells` x `cells` parts of the grid (1: of a stimulus), and each row's
+        stimulus."""
         from saes.matching import pooled
 
         tokens = self.codes.shape[0] // len(self.ids)

@@ -176,6 +176,17 @@ def test_sites_with_other_grids_and_several_seeds(study: Any, tmp_path: Path) ->
     np.testing.assert_allclose(found[LATE, "topk.1"].seed_stability, seed_stability(*directions).mean, rtol=1e-6)
 
 
+def test_dictionaries_of_two_sites_do_not_start_alike(study: Any) -> None:
+    """Of two sites of one width, after a single step: else a match between sites would find the common start."""
+    from saes.stability import seed_stability
+
+    entry = training(sites=[EARLY, "blocks.1.hook_resid_post"], tokens="patches")
+    entry["training"] = {**entry["training"], "tokens": 64}
+    early, late = trained(study(entry)).values()
+    assert early.decoder_directions.shape == late.decoder_directions.shape
+    assert seed_stability(early.decoder_directions, late.decoder_directions).mean < 0.9
+
+
 def test_seeds_of_a_name_with_a_dot_are_held_against_the_first(study: Any) -> None:
     store = Store()
     plan = plan_training(parse(study(training("topk.v2", seeds=2))), store)
