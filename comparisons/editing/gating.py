@@ -21,7 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
-from comparisons.editing.slopes import TOKENS_A_LATENT, Array, centred, checked, clustered_se, partial_slopes, varying
+from comparisons.editing.slopes import (
+    TOKENS_A_LATENT,
+    Array,
+    Fit,
+    Regression,
+    centred,
+    checked,
+    clustered_se,
+    fitting,
+    floating,
+    varying,
+)
 
 NEGATIVE = 1.6448536269514722
 """A latent has a share in the gate if its slope is so many standard errors below 0."""
@@ -55,37 +66,55 @@ def shared_gate(
     `groups` [n] names the stimulus of each token: halves are halves of stimuli, drawn with `seed`. Raises InputError
     for arrays that do not fit together or fewer than 20 tokens a latent in a half.
     """
-    latents, writes, groups = checked(latents, writes, groups)
-    x = np.asarray(x, np.float64)
-    if x.ndim != 2 or len(x) != len(latents):
-        raise InputError(f"x is {list(x.shape)} for {len(latents)} tokens; give the stream at the same tokens, [n, d].")
-    count, m = int(groups.max()) + 1, latents.shape[1]
-    order = np.random.default_rng(seed).permutation(count)
-    first = np.zeros(count, bool)
-    first[order[: count // 2]] = True
-    halves = [np.flatnonzero(first[groups]), np.flatnonzero(~first[groups])]
-    if min(len(half) for half in halves) < TOKENS_A_LATENT * varying(latents).sum():
-        raise InputError(
-            f"Half of {len(latents)} tokens is fewer than {TOKENS_A_LATENT} for each of {int(varying(latents).sum())} "
-            "latents; present more stimuli, or use a smaller dictionary."
+    return Gates(latents, x, groups, seed).measure(writes)
+
+
+class Gates:
+    """Latents [n, m] and stream [n, d] in which gates are looked for: what does not depend on the writes is computed
+    once, for both halves of the stimuli."""
+
+    def __init__(self, latents: NDArray, x: NDArray, groups: NDArray[np.intp] | None = None, seed: int = 0):
+        """Raises InputError as `shared_gate` does."""
+        self.latents, groups = checked(latents, groups)
+        x = np.asarray(x, self.latents.dtype)
+        if x.ndim != 2 or len(x) != len(self.latents):
+            raise InputError(
+                f"x is {list(x.shape)} for {len(self.latents)} tokens; give the stream at the same tokens, [n, d]."
+            )
+        count = int(groups.max()) + 1
+        order = np.random.default_rng(seed).permutation(count)
+        first = np.zeros(count, bool)
+        first[order[: count // 2]] = True
+        rows = [np.flatnonzero(first[groups]), np.flatnonzero(~first[groups])]
+        vary = int(varying(self.latents).sum())
+        if min(len(half) for half in rows) < TOKENS_A_LATENT * vary:
+            raise InputError(
+                f"Half of {len(self.latents)} tokens is fewer than {TOKENS_A_LATENT} for each of {vary} latents; "
+                "present more stimuli, or use a smaller dictionary."
+            )
+        self.rows = rows
+        self.halves = [_Half(self.latents[half], x[half], groups[half]) for half in rows]
+
+    def measure(self, writes: NDArray) -> Gating:
+        """Context effects of writes [n, m]. Raises InputError for writes of another shape."""
+        writes = fitting(writes, self.latents)
+        m, found = writes.shape[1], []
+        for fit, test in ((0, 1), (1, 0)):
+            gate = self.halves[fit].gate(writes[self.rows[fit]])
+            if gate is None:
+                nothing = np.full(m, np.nan)
+                return Gating(nothing, nothing, nothing, float("nan"), 0)
+            found.append((*self.halves[test].modulations(writes[self.rows[test]], gate), int(gate.negative.sum())))
+        (one, se_one, r_one, n_one), (other, se_other, r_other, n_other) = found
+        matrix = (one + other) / 2
+        elsewhere = np.sqrt(((matrix**2).sum(axis=1) - np.diag(matrix) ** 2) / max(m - 1, 1))
+        return Gating(
+            np.diag(matrix).copy(),
+            np.sqrt(se_one**2 + se_other**2) / 2,
+            elsewhere,
+            (r_one + r_other) / 2,
+            round((n_one + n_other) / 2),
         )
-    found = []
-    for fit, test in (halves, halves[::-1]):
-        gate = _fit_gate(latents[fit], writes[fit], x[fit], groups[fit])
-        if gate is None:
-            nothing = np.full(m, np.nan)
-            return Gating(nothing, nothing, nothing, float("nan"), 0)
-        found.append(_modulations(latents[test], writes[test], x[test], groups[test], gate))
-    (one, se_one, r_one, n_one), (other, se_other, r_other, n_other) = found
-    matrix = (one + other) / 2
-    elsewhere = np.sqrt(((matrix**2).sum(axis=1) - np.diag(matrix) ** 2) / max(m - 1, 1))
-    return Gating(
-        np.diag(matrix).copy(),
-        np.sqrt(se_one**2 + se_other**2) / 2,
-        elsewhere,
-        (r_one + r_other) / 2,
-        round((n_one + n_other) / 2),
-    )
 
 
 # ------------------------------------------------------------------------------------------------------- the parts
@@ -93,39 +122,74 @@ def shared_gate(
 
 @dataclass(frozen=True)
 class _Gate:
-    """g = features @ weights, and what the pooled slope is made of."""
+    """g = [latents, x] @ weights, and the latents whose slopes it is made of, bool [m]."""
 
     weights: Array
     negative: NDArray[np.bool_]
 
 
-def _fit_gate(latents: Array, writes: Array, x: Array, groups: NDArray[np.intp]) -> _Gate | None:
-    slopes = partial_slopes(latents, writes, groups)
-    negative = slopes.beta + NEGATIVE * slopes.se < 0
-    if not negative.any():
-        return None
-    slope, weight = pooled_slope(latents, writes, negative)
-    features = np.hstack([latents, x])
-    return _Gate(weighted_ridge(features, slope, weight), negative)
+class _Half:
+    """Half of the stimuli: a gate is estimated on it, or tested."""
+
+    def __init__(self, latents: Array, x: Array, groups: NDArray[np.intp]):
+        self.regression = Regression(latents, groups)
+        self.latents, self.groups, self.varies = latents, self.regression.groups, self.regression.varies
+        self.features = np.hstack([latents, x])
+        self.additive = centred(np.hstack([latents[:, self.varies], x]))
+        gram = (self.additive.T @ self.additive).astype(np.float64) / len(latents)
+        gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
+        self.inverse = np.linalg.inv(gram)
+
+    def gate(self, writes: Array) -> _Gate | None:
+        """The gate that this half's writes show; None where no latent has a negative slope."""
+        fit = self.regression.fit(writes)
+        with np.errstate(invalid="ignore"):
+            negative = fit.slopes.beta + NEGATIVE * fit.slopes.se < 0
+        if not negative.any():
+            return None
+        slope, weight = self._pooled(fit, negative)
+        return _Gate(weighted_ridge(self.features, slope, weight), negative)
+
+    def _pooled(self, fit: Fit, which: NDArray[np.bool_]) -> tuple[Array, Array]:
+        place = which[self.varies]
+        return pooled_slope(self.latents[:, which], fit.errors[:, place], fit.own[place])
+
+    def modulations(self, writes: Array, gate: _Gate) -> tuple[Array, Array, float]:
+        """(M [m, m] with mod on its diagonal, standard errors of mod [m], correlation of the gate with the pooled
+        slope), for a gate that was estimated on the other half."""
+        n, m = self.latents.shape
+        g = self.features @ gate.weights.astype(self.features.dtype)
+        matrix, se = np.full((m, m), np.nan), np.full(m, np.nan)
+        if g.std() < 1e-12:
+            return matrix, se, 0.0
+        g = (g - g.mean()) / g.std()
+        products, b = centred(self.latents * g[:, None]), centred(writes)
+        both = np.hstack([products, b])
+        solved = self.inverse @ (self.additive.T @ both / n)
+        both -= self.additive @ solved.astype(both.dtype)
+        products, errors = both[:, :m], both[:, m:]
+        size = (products**2).mean(axis=0).astype(np.float64)
+        alive = self.varies & (size > 1e-12 * max(float(size.max()), 1e-300))
+        matrix[alive] = (products.T @ errors)[alive] / n / size[alive, None]
+        mod = np.diag(matrix)
+        influence = products[:, alive] * (errors[:, alive] - products[:, alive] * mod[alive].astype(both.dtype))
+        spread = clustered_se(influence, self.groups) / size[alive]
+        se[alive] = spread * np.sqrt(n / max(n - self.additive.shape[1] - 2, 1))
+        which = gate.negative & self.varies
+        own = solved[np.cumsum(self.varies)[which] - 1, m + np.flatnonzero(which)]
+        slope, weight = pooled_slope(self.latents[:, which], errors[:, which], own)
+        return matrix, se, _correlation(floating(g), slope, weight)
 
 
-def pooled_slope(latents: Array, writes: Array, which: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """The pooled slope of each token over some latents that vary, [n], and its weight sum_f a_tf^2, [n].
+def pooled_slope(active: Array, errors: Array, own: Array) -> tuple[Array, Array]:
+    """The pooled slope of each token over some latents, [n], and its weight sum_f a_tf^2, [n].
 
-    r_tf = b_tf minus what the other latents explain = error of the additive fit + beta_f a_tf.
+    From their activations [n, k], the errors of their writes' additive fit [n, k] and their own coefficients in it [k]:
+    r_tf = b_tf minus what the other latents explain = error + own_f a_tf.
     """
-    varies = varying(latents)
-    a, b = centred(latents[:, varies]), centred(writes[:, which])
-    gram = a.T @ a / len(a)
-    gram[np.diag_indices_from(gram)] += 1e-2 * np.trace(gram) / len(gram)
-    coefficients = np.linalg.solve(gram, a.T @ b / len(a))
-    errors = b - a @ coefficients
-    own = np.searchsorted(np.flatnonzero(varies), np.flatnonzero(which))
-    beta = coefficients[own, np.arange(len(own))]
-    active = latents[:, which]
-    weight = (active**2).sum(axis=1)
+    weight = (active**2).sum(axis=1).astype(np.float64)
     safe = np.where(weight > 0, weight, 1.0)
-    slope = np.where(weight > 0, (active * (errors + beta * active)).sum(axis=1) / safe, 0.0)
+    slope = np.where(weight > 0, (active * (errors + own.astype(active.dtype) * active)).sum(axis=1) / safe, 0.0)
     middle = float(np.median(slope[weight > 0])) if (weight > 0).any() else 0.0
     return np.clip(slope, middle - CLIP, middle + CLIP), weight
 
@@ -134,13 +198,14 @@ def weighted_ridge(features: Array, target: Array, weight: Array) -> Array:
     """Ridge weights [p] of a target [n] on features [n, p], rows weighted [n]; the penalty by generalised
     cross-validation (Golub, Heath & Wahba 1979)."""
     share = weight / weight.sum()
-    z = features - share @ features
+    z = features - (share @ features).astype(features.dtype)
     y = target - share @ target
     scale = np.sqrt(share @ z**2)
     scale[scale < 1e-9 * max(float(scale.max()), 1e-300)] = np.inf  # constant features count for nothing
-    z = z / scale * np.sqrt(share)[:, None]
+    z *= (1 / scale).astype(z.dtype)
+    z *= np.sqrt(share)[:, None].astype(z.dtype)
     y = y * np.sqrt(share)
-    values, vectors = np.linalg.eigh(z.T @ z)
+    values, vectors = np.linalg.eigh((z.T @ z).astype(np.float64))
     values = np.maximum(values, 0)
     rotated = vectors.T @ (z.T @ y)
     n_effective = weight.sum() ** 2 / (weight**2).sum()
@@ -153,39 +218,6 @@ def weighted_ridge(features: Array, target: Array, weight: Array) -> Array:
         if score < least:
             best, least = shrunk, score
     return (vectors @ best) / scale if best is not None else np.zeros(features.shape[1])
-
-
-def _modulations(
-    latents: Array, writes: Array, x: Array, groups: NDArray[np.intp], gate: _Gate
-) -> tuple[Array, Array, float, int]:
-    """(M [m, m] with mod on its diagonal, standard errors of mod [m], correlation of the gate with the pooled slope,
-    number of latents in the gate), on tokens on which the gate was not estimated."""
-    n, m = latents.shape
-    g = np.hstack([latents, x]) @ gate.weights
-    matrix, se = np.full((m, m), np.nan), np.full(m, np.nan)
-    slope, weight = pooled_slope(latents, writes, gate.negative & varying(latents))
-    r = _correlation(g, slope, weight)
-    if g.std() < 1e-12:
-        return matrix, se, 0.0, int(gate.negative.sum())
-    g = (g - g.mean()) / g.std()
-    varies = varying(latents)
-    additive = centred(np.hstack([latents[:, varies], x]))
-    gram = additive.T @ additive / n
-    gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
-    products = centred(latents * g[:, None])
-    b = centred(writes)
-    solved = np.linalg.solve(gram, additive.T @ np.hstack([products, b]) / n)
-    products -= additive @ solved[:, :m]
-    errors = b - additive @ solved[:, m:]
-    size = (products**2).mean(axis=0)
-    alive = varies & (size > 1e-12 * max(float(size.max()), 1e-300))
-    full = products.T @ errors / n
-    matrix[alive] = full[alive] / size[alive, None]
-    mod = np.diag(matrix)
-    influence = products[:, alive] * (errors[:, alive] - products[:, alive] * mod[alive]) / size[alive]
-    numbered = np.unique(groups, return_inverse=True)[1].reshape(-1)
-    se[alive] = clustered_se(influence, numbered) * np.sqrt(n / max(n - additive.shape[1] - 2, 1))
-    return matrix, se, r, int(gate.negative.sum())
 
 
 def _correlation(g: Array, slope: Array, weight: Array) -> float:

@@ -44,37 +44,65 @@ def partial_slopes(
 
     Ridge, corrected for its bias (Buehlmann 2013, Bernoulli 19, eq. 2.5): with S = A'A / n, P = (S + l I)^-1 S and the
     ridge coefficients C, beta_f = (C_ff - sum_{h != f} P_fh C_hf) / P_ff. Standard errors are robust and clustered by
-    `groups` [n] (the tokens of one stimulus are not independent); every token is its own group where left out. Memory:
-    three arrays like `latents`.
+    `groups` [n] (the tokens of one stimulus are not independent); every token is its own group where left out. Arrays
+    of float32 are computed in float32. Memory: three arrays like `latents`.
 
     Raises InputError for arrays that do not fit together, hold no finite numbers, or have fewer than 20 tokens for
     each latent that varies.
     """
-    latents, writes, groups = checked(latents, writes, groups)
-    varies = varying(latents)
-    n, m = latents.shape
-    if n < TOKENS_A_LATENT * varies.sum():
-        raise InputError(
-            f"{n} tokens were given for {int(varies.sum())} latents that vary; partial slopes need "
-            f"{TOKENS_A_LATENT} tokens a latent: present more stimuli, or use a smaller dictionary."
-        )
-    a, b = centred(latents[:, varies]), centred(writes[:, varies])
-    inverse, gram = _inverse(a, ridge)
-    coefficients = inverse @ (a.T @ b / n)
-    shrunk = inverse @ gram
-    kept = np.diag(shrunk)
-    leaks = np.einsum("fh,hf->f", shrunk, coefficients) - kept * np.diag(coefficients)
-    beta, se = np.full(m, np.nan), np.full(m, np.nan)
-    beta[varies] = (np.diag(coefficients) - leaks) / kept
-    errors = b - a @ coefficients
-    influence = (a @ inverse) * errors / kept
-    se[varies] = clustered_se(influence, groups) * np.sqrt(n / max(n - varies.sum() - 1, 1))
-    return Slopes(beta, se, (latents != 0).sum(axis=0), n)
+    return Regression(latents, groups, ridge).fit(writes).slopes
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What writes [n, m] say on the latents of a `Regression`: their slopes, the own coefficient of each latent that
+    varies [v], and what the latents leave of the writes along those [n, v]."""
+
+    slopes: Slopes
+    own: Array
+    errors: Array
+
+
+class Regression:
+    """Latents [n, m] on which writes are regressed: what does not depend on the writes is computed once."""
+
+    def __init__(self, latents: NDArray, groups: NDArray[np.intp] | None = None, ridge: float = RIDGE):
+        """Raises InputError as `partial_slopes` does."""
+        self.latents, self.groups = checked(latents, groups)
+        self.varies = varying(self.latents)
+        n, v = len(self.latents), int(self.varies.sum())
+        if n < TOKENS_A_LATENT * v:
+            raise InputError(
+                f"{n} tokens were given for {v} latents that vary; partial slopes need {TOKENS_A_LATENT} tokens a "
+                "latent: present more stimuli, or use a smaller dictionary."
+            )
+        self.a = centred(self.latents[:, self.varies])
+        self.inverse, gram = _inverse(self.a, ridge)
+        self.shrunk = self.inverse @ gram
+        self.residuals = self.a @ self.inverse.astype(self.a.dtype)
+        """Each latent without what the others explain of it, up to a factor."""
+
+    def fit(self, writes: NDArray) -> Fit:
+        """The slopes of writes [n, m]. Raises InputError for writes of another shape or that are not finite."""
+        writes = fitting(writes, self.latents)
+        n, m = self.latents.shape
+        b = centred(writes[:, self.varies])
+        coefficients = self.inverse @ (self.a.T @ b / n)
+        kept = np.diag(self.shrunk)
+        leaks = np.einsum("fh,hf->f", self.shrunk, coefficients) - kept * np.diag(coefficients)
+        beta, se = np.full(m, np.nan), np.full(m, np.nan)
+        beta[self.varies] = (np.diag(coefficients) - leaks) / kept
+        errors = b - self.a @ coefficients.astype(self.a.dtype)
+        spread = clustered_se(self.residuals * errors, self.groups) / kept
+        se[self.varies] = spread * np.sqrt(n / max(n - len(kept) - 1, 1))
+        slopes = Slopes(beta, se, (self.latents != 0).sum(axis=0), n)
+        return Fit(slopes, np.diag(coefficients).copy(), errors)
 
 
 def marginal_slopes(latents: NDArray, writes: NDArray, groups: NDArray[np.intp] | None = None) -> Slopes:
     """Slopes of b_f on a_f alone. Naive: correlated latents are blamed for each other. See `partial_slopes`."""
-    latents, writes, groups = checked(latents, writes, groups)
+    latents, groups = checked(latents, groups)
+    writes = fitting(writes, latents)
     varies = varying(latents)
     n, m = latents.shape
     a, b = centred(latents[:, varies]), centred(writes[:, varies])
@@ -88,20 +116,36 @@ def marginal_slopes(latents: NDArray, writes: NDArray, groups: NDArray[np.intp] 
 # ------------------------------------------------------------------------------------------------------- the parts
 
 
-def checked(latents: NDArray, writes: NDArray, groups: NDArray | None) -> tuple[Array, Array, NDArray[np.intp]]:
-    """The arrays in double precision, groups numbered from 0. Raises InputError where they do not fit together."""
-    latents, writes = np.asarray(latents, np.float64), np.asarray(writes, np.float64)
-    if latents.ndim != 2 or latents.shape != writes.shape or len(latents) < 2:
+def checked(latents: NDArray, groups: NDArray | None) -> tuple[Array, NDArray[np.intp]]:
+    """Latents in double precision (float32 stays), groups numbered from 0. Raises InputError where they do not fit."""
+    latents = floating(latents)
+    if latents.ndim != 2 or len(latents) < 2:
+        raise InputError(f"Latents {list(latents.shape)} were given; expected [tokens, latents], two tokens or more.")
+    if not np.isfinite(latents).all():
+        raise InputError("Latents hold values that are not finite; leave out the stimuli they come from.")
+    numbered = np.arange(len(latents)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
+    if len(numbered) != len(latents):
+        raise InputError(f"{len(numbered)} groups were given for {len(latents)} tokens; give one for each.")
+    return latents, numbered
+
+
+def fitting(writes: NDArray, latents: Array) -> Array:
+    """Writes in the precision of the latents that they fit. Raises InputError where they do not."""
+    writes = np.asarray(writes, latents.dtype)
+    if latents.shape != writes.shape:
         raise InputError(
             f"Latents {list(latents.shape)} and writes {list(writes.shape)} were given; expected two arrays [tokens, "
             "latents] of one shape: column f of the writes is the write along latent f."
         )
-    if not (np.isfinite(latents).all() and np.isfinite(writes).all()):
-        raise InputError("Latents or writes hold values that are not finite; leave out the stimuli they come from.")
-    numbered = np.arange(len(latents)) if groups is None else np.unique(groups, return_inverse=True)[1].reshape(-1)
-    if len(numbered) != len(latents):
-        raise InputError(f"{len(numbered)} groups were given for {len(latents)} tokens; give one for each.")
-    return latents, writes, numbered
+    if not np.isfinite(writes).all():
+        raise InputError("Writes hold values that are not finite; leave out the stimuli they come from.")
+    return writes
+
+
+def floating(values: NDArray) -> Array:
+    """Values in double precision, unless they are float32."""
+    values = np.asarray(values)
+    return values if values.dtype == np.float32 else values.astype(np.float64)
 
 
 def varying(latents: Array) -> NDArray[np.bool_]:
@@ -132,10 +176,10 @@ def group_sums(values: Array, groups: NDArray[np.intp]) -> Array:
 
 
 def _inverse(a: Array, ridge: float) -> tuple[Array, Array]:
-    """((S + l I)^-1, S) for S = A'A / n and l = ridge x the mean variance."""
+    """((S + l I)^-1, S) in double precision for S = A'A / n and l = ridge x the mean variance."""
     from scipy.linalg import cho_factor, cho_solve
 
-    gram = a.T @ a / len(a)
+    gram = (a.T @ a).astype(np.float64) / len(a)
     penalty = ridge * float(np.trace(gram)) / max(len(gram), 1)
     eye = np.eye(len(gram))
     return cho_solve(cho_factor(gram + penalty * eye), eye), gram

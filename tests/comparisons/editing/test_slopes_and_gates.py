@@ -8,7 +8,7 @@ import pytest
 from bridge.errors import InputError
 from comparisons.editing.gating import shared_gate
 from comparisons.editing.slopes import clustered_se, group_sums, marginal_slopes, partial_slopes
-from comparisons.validation.editing_rates import planted_verdicts, sort_block, table
+from comparisons.validation.editing_rates import Analyst, planted_verdicts, table
 from comparisons.validation.planted_editing import CELLS, Stream, planted_delta, planted_stream, sparse_codes, unit
 from comparisons.verdicts.editing import naive_editing
 
@@ -65,6 +65,19 @@ def test_the_penalty_costs_nothing_where_latents_are_apart_and_tames_duplicates(
     found = partial_slopes(doubled, np.hstack([b, b[:, :1]]))
     assert np.isfinite(found.beta).all()
     np.testing.assert_allclose(found.beta[1:-1], -0.4, atol=0.01)
+
+
+def test_single_precision_says_the_same(stream: Stream) -> None:
+    b = writes(stream, "gated .8, a half")
+    exact_slopes = partial_slopes(stream.latents, b, stream.images)
+    exact_gates = shared_gate(stream.latents, b, stream.x, stream.images)
+    single = [values.astype(np.float32) for values in (stream.latents, b, stream.x)]
+    slopes = partial_slopes(single[0], single[1], stream.images)
+    gates = shared_gate(*single, stream.images)
+    np.testing.assert_allclose(slopes.beta, exact_slopes.beta, atol=1e-4)
+    np.testing.assert_allclose(slopes.se, exact_slopes.se, rtol=1e-3)
+    np.testing.assert_allclose(gates.mod, exact_gates.mod, atol=1e-3)
+    np.testing.assert_allclose(gates.se, exact_gates.se, rtol=0.02)
 
 
 def test_errors_cover_the_truth() -> None:
@@ -131,23 +144,23 @@ def test_static_deletion_and_damping_have_slopes_and_no_gate(stream: Stream) -> 
         b = writes(stream, cell)
         slopes = partial_slopes(stream.latents, b, stream.images)
         assert (slopes.beta + 1.96 * slopes.se < -0.05).mean() > least
-        assert sort_block(stream, planted_delta(stream, CELLS[cell])).edited.sum() == 0
+        assert Analyst(stream).sort(planted_delta(stream, CELLS[cell])).edited.sum() == 0
 
 
 def test_the_naive_rule_finds_editing_where_nothing_is_deleted(stream: Stream) -> None:
     """Significant marginal slopes: the trap. The rule of P3 finds nothing in the same data."""
     for cell in ("no deletion", "untrained"):
         assert naive_editing(marginal_slopes(stream.latents, writes(stream, cell), stream.images)) > 0.15
-        assert sort_block(stream, planted_delta(stream, CELLS[cell])).edited.sum() == 0
+        assert Analyst(stream).sort(planted_delta(stream, CELLS[cell])).edited.sum() == 0
 
 
 def test_without_the_ratio_test_static_deletion_would_look_gated(monkeypatch: pytest.MonkeyPatch) -> None:
     """A deletion that grows with its own feature is static, yet large sums of latents predict it."""
     one = planted_stream(4, images=400, width=48, features=96, encoder="top-k")
     delta = planted_delta(one, CELLS["static, of the square"])
-    assert sort_block(one, delta).edited.mean() < 0.04
+    assert Analyst(one).sort(delta).edited.mean() < 0.04
     monkeypatch.setattr("comparisons.verdicts.editing.RATIO", 0.0)
-    assert sort_block(one, delta).edited.mean() > 0.04
+    assert Analyst(one).sort(delta).edited.mean() > 0.04
 
 
 def test_verdicts_where_the_truth_is_planted() -> None:
@@ -192,15 +205,17 @@ def test_bad_input_is_said_in_a_sentence() -> None:
     with pytest.raises(InputError, match="20 tokens a latent"):
         partial_slopes(a[:100], a[:100])
     with pytest.raises(InputError, match="of one shape"):
-        partial_slopes(a, a[:, :3])
-    with pytest.raises(InputError, match="not finite"):
+        marginal_slopes(a, a[:, :3])
+    with pytest.raises(InputError, match="Latents hold"):
         partial_slopes(np.where(a > 1, np.nan, a), a)
+    with pytest.raises(InputError, match="Writes hold"):
+        marginal_slopes(a, np.where(a > 1, np.nan, a))
     with pytest.raises(InputError, match="199 groups"):
         partial_slopes(a, a, np.arange(199))
     with pytest.raises(InputError, match="same tokens"):
         shared_gate(a, a, a[:5])
     with pytest.raises(InputError, match="Half of 240"):
-        shared_gate(np.vstack([a, a[:40]]), np.vstack([a, a[:40]]), np.vstack([a, a[:40]])[:, :2] * 1.0 + np.inf * 0)
+        shared_gate(np.vstack([a, a[:40]]), np.vstack([a, a[:40]]), np.zeros((240, 2)))
 
 
 def test_constant_latents_have_no_slope_and_no_gate() -> None:
