@@ -63,6 +63,8 @@ def run(
         missing = set(needed(plan, store))
         for name, stage in plan.stages.items():
             print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
+        for part in (parsed.stimuli, *parsed.recordings) if missing else ():
+            part.check_reachable()
         return
     folder = out or Path("runs") / parsed.name
     with reporting() as reporter:

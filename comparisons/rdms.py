@@ -47,6 +47,20 @@ def correlation_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
     return 1 - upper_triangle(kernel, _inverse_norms(kernel, size, "constant"))
 
 
+def pairs_of(ids: tuple[str, ...], some: tuple[str, ...]) -> np.ndarray | slice:
+    """Where the pairs of `some` of the stimuli `ids` (in the same order) stand among the pairs of all.
+
+    >>> pairs_of(("a", "b", "c", "d"), ("a", "c", "d")).tolist()
+    [1, 2, 5]
+    """
+    if some == ids:
+        return slice(None)
+    place = {name: row for row, name in enumerate(ids)}
+    rows = np.array([place[name] for name in some])
+    first, second = (rows[at] for at in np.triu_indices(len(rows), 1))
+    return first * (2 * len(ids) - first - 1) // 2 + second - first - 1
+
+
 def cosine_rdm(patterns: np.ndarray | csr_array) -> np.ndarray:
     """1 - cosine of the angle between patterns, float64 [n (n - 1) / 2], of patterns [n, features] (or scipy sparse).
 

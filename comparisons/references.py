@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from bridge.spec import Spec
-from comparisons.rdms import correlation_rdm
+from comparisons.rdms import correlation_rdm, pairs_of
 
 if TYPE_CHECKING:
     from bridge.recordings.recordings import RegionRDMs
@@ -56,7 +56,8 @@ def fingerprint(reference: Any) -> dict[str, Any]:
 def reference_rdms(
     reference: Any, stimuli: StimulusSet, regions: list[RegionRDMs]
 ) -> list[tuple[str, np.ndarray, tuple[str, str] | None]]:
-    """(label, RDM [pair], the (recordings, region) it is of, if any) for each RDM of a reference.
+    """(label, RDM [pair], the (recordings, region) it is of, if any) for each RDM of a reference; NaN for pairs that
+    it does not have.
 
     Raises ConfigError for a data set or region that does not exist, UndefinedPatterns for a blank image.
     """
@@ -72,7 +73,10 @@ def reference_rdms(
     for item in regions:
         if (item.name, item.region) == (reference.name, reference.region):
             label = f"{item.name} {item.region}"
-            return [(label, item.rdms.mean(axis=0), (item.name, item.region))]
+            # Pairs that the region was not shown are not known: NaN.
+            whole = np.full(len(stimuli) * (len(stimuli) - 1) // 2, np.nan)
+            whole[pairs_of(stimuli.ids, item.stimulus_ids)] = item.rdms.mean(axis=0)
+            return [(label, whole, (item.name, item.region))]
     known = [f"{item.name}, {item.region}" for item in regions]
     given = f"{reference.name}, {reference.region}"
     raise ConfigError(f"references: there are no recordings {given!r}; {did_you_mean(given, known)}.")

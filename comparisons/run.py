@@ -101,6 +101,8 @@ def run(
     Raises ConfigError, InputError, UnreachableError and StorageError; then `out` is as it was.
     """
     store, reporter = store or Store(), reporter or Silent()
+    for part in (config.stimuli, *config.recordings):
+        part.prepare()
     plan = make_plan(config, store)
     before = finished(out, config, plan)
     if before is not None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.data.fetching import data_cache, fetch_file, is_verified
+from bridge.data.fetching import check_address, data_cache, fetch_file, is_verified
 from bridge.errors import ConfigError, InputError, UnreachableError, did_you_mean
 
 if TYPE_CHECKING:
@@ -128,6 +128,20 @@ class Dataset:
     def fetch(self) -> list[Path]:
         """Verified local copies of all files but those that are laid by hand. Raises what `file` raises."""
         return [self.file(entry.key) for entry in self.files if not entry.by_hand]
+
+    def check_reachable(self) -> None:
+        """Raise UnreachableError where no file of the data set is here and its source does not answer.
+
+        Some files being here, the others may never be asked for. Fetches nothing.
+        """
+        if not self.files or any(self.found(entry.key) is not None for entry in self.files):
+            return
+        first = self.files[0]
+        if first.address is None:
+            self.file(first.key)
+            return
+        place = f"or set VENTRAL_DATA to a folder that holds {first.path}"
+        check_address(first.address, f"Data set {self.name!r}", place)
 
     def fingerprint(self) -> dict[str, Any]:
         """Name and declared sha256 of every file: what anything read from the data set depends on. Reads nothing."""

@@ -52,6 +52,10 @@ class DatasetRecordings(RecordingsSpec):
         """Whether the data set's images are public."""
         return dataset(self.name).images
 
+    def check_reachable(self) -> None:
+        """Raise UnreachableError where the data set is not here and its source does not answer."""
+        dataset(self.name).check_reachable()
+
     def load(self, stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
         """The data set's recordings of the chosen regions, brought to the ids of `stimuli`.
 

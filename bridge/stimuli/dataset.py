@@ -34,6 +34,12 @@ class DatasetStimuli(StimulusSpec):
         """This one."""
         return (self.name,)
 
+    def check_reachable(self) -> None:
+        """Raise UnreachableError where the data set is not here and its source does not answer."""
+        from bridge.data import dataset
+
+        dataset(self.name).check_reachable()
+
     def load(self) -> StimulusSet:
         """The stimuli. Raises what `bridge.data.Dataset.stimuli` raises."""
         from bridge.data import dataset

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -103,7 +104,7 @@ class RSAComparison(ComparisonSpec):
             regions: list[RegionRDMs] = []
             for done, spec in enumerate(recordings):
                 for item in spec.load(planner.stimuli):
-                    regions += [rdms.aligned_to(ids) for rdms in region_rdms(item)]
+                    regions += [shown(rdms, ids) for rdms in region_rdms(item)]
                 progress((done + 1) / len(recordings))
             save_regions(folder, regions)
 
@@ -130,10 +131,11 @@ class RSAComparison(ComparisonSpec):
         _, left_out = comparable(config, "rsa")
 
         def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-            from comparisons.rdms import UndefinedPatterns
+            from comparisons.rdms import UndefinedPatterns, pairs_of
             from comparisons.rsa import evaluate
 
             regions = load_regions(needed[brain])
+            ids = planner.stimuli.ids
             candidates: list[tuple[dict[str, Any], np.ndarray, tuple[str, str] | None]] = []
             dropped = [*left_out, *(f"stimulus {why}" for why in planner.stimuli.dropped)]
             for model, stage, sites in zip(config.models, model_stages, chosen, strict=True):
@@ -156,10 +158,10 @@ class RSAComparison(ComparisonSpec):
             keys = ["/".join(needed[stage].parts[-2:]) for stage in (brain, *model_stages)]
             results = []
             for done, region in enumerate(regions):
-                here = (region.name, region.region)
-                against = [
-                    (about, rdm) for about, rdm, own in candidates if own != here and not _same(rdm, region.rdms)
-                ]
+                here, pairs = (region.name, region.region), pairs_of(ids, region.stimulus_ids)
+                of_region = [(about, rdm[pairs]) for about, rdm, own in candidates if own != here]
+                known = [(about, rdm) for about, rdm in of_region if np.isfinite(rdm).all()]
+                against = [(about, rdm) for about, rdm in known if not _same(rdm, region.rdms)]
                 if not against:
                     raise InputError(
                         f"No site of any model is left to compare with {region.name} {region.region} "
@@ -226,6 +228,22 @@ class RSAComparison(ComparisonSpec):
         against = "chance" if measure.startswith("cosine") else "zero"
         how = f"p against {against}: {self.permutations} permutations of the stimuli"
         return permuted.p(), f"{how}{' (of rho-a)' if measure == 'tau-a' else ''}, exact, uncorrected"
+
+
+def shown(rdms: RegionRDMs, ids: tuple[str, ...]) -> RegionRDMs:
+    """A region's RDMs for those of the stimuli `ids` that it was shown, in that order.
+
+    Raises InputError where these are fewer than 4: nothing can be said about so few pairs.
+    """
+    known = set(rdms.stimulus_ids)
+    mine = tuple(name for name in ids if name in known)
+    if len(mine) < 4:
+        raise InputError(
+            f"Of {len(ids)} stimuli {len(mine)} were shown to {rdms.name} {rdms.region}; comparing RDMs needs 4 at "
+            "least: give both sides the same stimuli."
+        )
+    note = f"{len(ids) - len(mine)} of {len(ids)} stimuli, which were not shown to {rdms.name} {rdms.region}"
+    return replace(rdms.aligned_to(mine), dropped=(*rdms.dropped, *([note] if len(mine) < len(ids) else [])))
 
 
 def _same(rdm: np.ndarray, region: np.ndarray) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from brainscore_stand_in import assembly_class, images, install
 
 from bridge import brainscore
 from bridge.errors import ConfigError, InputError, UnreachableError
@@ -16,12 +16,6 @@ from bridge.recordings import Recordings, load
 from bridge.recordings.assembly import from_assembly, repetition_index, to_assembly
 from bridge.stimuli.brainscore import to_brainscore
 from bridge.stimuli.stimulus_set import ArraySource, StimulusSet
-
-
-def assembly_class() -> Any:
-    from brainscore_core.supported_data_standards.brainio.assemblies import NeuronRecordingAssembly
-
-    return NeuronRecordingAssembly
 
 
 def made(*, bins: int = 0, subjects: tuple[str, ...] = ("a", "a", "b"), **presentation: Any) -> Any:
@@ -155,58 +149,9 @@ def test_the_index_of_a_repetition_counts_within_each_stimulus() -> None:
 
 @pytest.fixture
 def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StimulusSet:
-    """MajajHong2015.public and hvm-public replaced by files of our own, which Brain-Score's own loaders read.
-
-    The files lie in its cache under their sha1, as if they had been fetched.
-    """
-    import brainscore_vision
-    from brainscore_core.plugin_management.import_plugin import import_plugin
-    from brainscore_core.supported_data_standards.brainio import fetch, s3
-    from brainscore_core.supported_data_standards.brainio.packaging import create_stimulus_csv, create_stimulus_zip
-
-    monkeypatch.setenv("BS_INSTALL_DEPENDENCIES", "no")
-    monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "brainio"))
-    monkeypatch.setattr(fetch, "_local_data_path", None)
-    images = np.random.default_rng(0).integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
-    table = pd.DataFrame({"object_name": ["cat", "dog"]}, index=pd.Index(["x", "y"], name="stimulus_id"))
-    stimuli = StimulusSet("standin", table, ArraySource(images), degrees=8.0)
-    converted = to_brainscore(stimuli, tmp_path / "images").drop(columns="filename")
-
-    def keep(path: Path) -> str:
-        sha1 = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
-        target = tmp_path / "brainio" / sha1 / path.name
-        target.parent.mkdir(parents=True)
-        path.rename(target)
-        return sha1
-
-    _, names = create_stimulus_zip(converted, str(tmp_path / "stimulus_hvm-public.zip"))
-    converted["filename"] = names
-    create_stimulus_csv(converted, str(tmp_path / "stimulus_hvm-public.csv"))
-    shas = {kind: keep(tmp_path / f"stimulus_hvm-public.{kind}") for kind in ("csv", "zip")}
-    flat = made(bins=1)
-    import xarray
-
-    xarray.DataArray(flat).reset_index(list(flat.dims)).to_netcdf(tmp_path / "assy_dicarlo_MajajHong2015_public.nc")
-    sha1 = keep(tmp_path / "assy_dicarlo_MajajHong2015_public.nc")
-
-    import_plugin("brainscore_vision", "data", "MajajHong2015.public")
-    monkeypatch.setitem(
-        brainscore_vision.stimulus_set_registry,
-        "hvm-public",
-        lambda: s3.load_stimulus_set_from_s3("hvm-public", "bucket/folder", shas["csv"], shas["zip"], "null", "null"),
-    )
-    monkeypatch.setitem(
-        brainscore_vision.data_registry,
-        "MajajHong2015.public",
-        lambda: s3.load_assembly_from_s3(
-            "dicarlo.MajajHong2015.public",
-            "null",
-            sha1,
-            "bucket/folder",
-            assembly_class(),
-            stimulus_set_loader=lambda: brainscore_vision.load_stimulus_set("hvm-public"),
-        ),
-    )
+    """hvm-public and MajajHong2015.public replaced by files of our own, which Brain-Score's own loaders read."""
+    stimuli = images(["x", "y"], 8.0, 0, size=8)
+    install(tmp_path, monkeypatch, "hvm-public", "MajajHong2015.public", stimuli, made(bins=1))
     return stimuli
 
 

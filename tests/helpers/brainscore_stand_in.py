@@ -1,0 +1,103 @@
+"""Files of our own in Brain-Score's cache, under its own identifiers, so that its own loaders read them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bridge.stimuli.brainscore import to_brainscore
+from bridge.stimuli.stimulus_set import ArraySource, StimulusSet
+
+
+def assembly_class() -> Any:
+    from brainscore_core.supported_data_standards.brainio.assemblies import NeuronRecordingAssembly
+
+    return NeuronRecordingAssembly
+
+
+def install(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, stimulus_set: str, data: str, stimuli: StimulusSet, assembly: Any
+) -> None:
+    """Put stimuli and an assembly where Brain-Score would have fetched `stimulus_set` and `data` to.
+
+    The files lie in its cache under their sha1, as if they had been fetched, and are registered under the identifiers.
+    """
+    import brainscore_vision
+    import xarray
+    from brainscore_core.plugin_management.import_plugin import import_plugin
+    from brainscore_core.supported_data_standards.brainio import fetch, s3
+    from brainscore_core.supported_data_standards.brainio.packaging import create_stimulus_csv, create_stimulus_zip
+
+    monkeypatch.setenv("BS_INSTALL_DEPENDENCIES", "no")
+    monkeypatch.setenv("BRAINIO_HOME", str(folder / "brainio"))
+    monkeypatch.setattr(fetch, "_local_data_path", None)
+    name = stimulus_set.replace(".", "_")
+
+    def keep(path: Path) -> str:
+        sha1 = hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
+        target = folder / "brainio" / sha1 / path.name
+        target.parent.mkdir(parents=True)
+        path.rename(target)
+        return sha1
+
+    converted = to_brainscore(stimuli, folder / f"images of {name}").drop(columns="filename")
+    _, names = create_stimulus_zip(converted, str(folder / f"stimulus_{name}.zip"))
+    converted["filename"] = names
+    create_stimulus_csv(converted, str(folder / f"stimulus_{name}.csv"))
+    shas = {kind: keep(folder / f"stimulus_{name}.{kind}") for kind in ("csv", "zip")}
+    file = folder / f"assy_x_{data.replace('.', '_')}.nc"
+    xarray.DataArray(assembly).reset_index(list(assembly.dims)).to_netcdf(file)
+    sha1 = keep(file)
+    import_plugin("brainscore_vision", "data", data)
+    monkeypatch.setitem(
+        brainscore_vision.stimulus_set_registry,
+        stimulus_set,
+        lambda: s3.load_stimulus_set_from_s3(stimulus_set, "bucket/folder", shas["csv"], shas["zip"], "null", "null"),
+    )
+    monkeypatch.setitem(
+        brainscore_vision.data_registry,
+        data,
+        lambda: s3.load_assembly_from_s3(
+            f"x.{data}",
+            "null",
+            sha1,
+            "bucket/folder",
+            assembly_class(),
+            stimulus_set_loader=lambda: brainscore_vision.load_stimulus_set(stimulus_set),
+        ),
+    )
+
+
+def recorded(ids: list[str], regions: dict[str, int], *, reps: int, bins: list[tuple[int, int]], seed: int) -> Any:
+    """An assembly of random responses, each neuroid with a signal of its own."""
+    rng = np.random.default_rng(seed)
+    n = sum(regions.values())
+    signal = rng.standard_normal((len(ids), 1, n, 1))
+    values = 5 + signal + 0.5 * rng.standard_normal((len(ids), reps, n, len(bins)))
+    coords: dict[str, Any] = {
+        "stimulus_id": ("presentation", np.repeat(ids, reps)),
+        "repetition": ("presentation", np.tile(np.arange(reps), len(ids))),
+        "neuroid_id": ("neuroid", [f"n{k}" for k in range(n)]),
+        "region": ("neuroid", [region for region, count in regions.items() for _ in range(count)]),
+        "animal": ("neuroid", [f"m{k % 2}" for k in range(n)]),
+        "time_bin_start": ("time_bin", [start for start, _ in bins]),
+        "time_bin_end": ("time_bin", [end for _, end in bins]),
+    }
+    dims = ["presentation", "neuroid", "time_bin"]
+    return assembly_class()(values.reshape(-1, n, len(bins)), coords=coords, dims=dims)
+
+
+def images(ids: list[str], degrees: float, seed: int, size: int = 64) -> StimulusSet:
+    """Pictures of random rectangles, of two kinds."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (len(ids), 8, 8, 3), dtype=np.uint8)
+    large = np.repeat(np.repeat(pixels, size // 8, axis=1), size // 8, axis=2)
+    table = pd.DataFrame(
+        {"object_name": [("cat", "dog")[k % 2] for k in range(len(ids))]}, index=pd.Index(ids, name="stimulus_id")
+    )
+    return StimulusSet("stand-in", table, ArraySource(large), degrees=degrees)
