@@ -70,7 +70,7 @@ def test_brainscores_public_recordings(
         for entry in (tmp_path / one / "brainio").iterdir():
             entry.rename(tmp_path / "brainio" / entry.name)
     monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "brainio"))
-    code, said, wrong = ventral("run", name, *small(name), "--out", tmp_path / "out")
+    code, _, wrong = ventral("run", name, *small(name), "--out", tmp_path / "out")
     assert code == 0, wrong
     counts = found(tmp_path / "out")
     both = [("FreemanZiemba2013", ("V1", "V2")), ("MajajHong2015", ("V4", "IT"))]
@@ -84,7 +84,6 @@ def test_brainscores_public_recordings(
         for one in results
         for why in one["dropped"]
     )
-    assert "V1" in said
 
 
 @pytest.mark.parametrize("name", ["resnet50_tvsd", pytest.param("vit_b16_tvsd", marks=pytest.mark.slow)])
