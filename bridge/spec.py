@@ -30,6 +30,15 @@ class Spec(BaseModel):
         """Names of the public data sets that this part reads, so that licence and citation stand in the results."""
         return ()
 
+    def prepare(self) -> None:
+        """Fetch what the content hash depends on, where it is not here: files whose hash nobody has declared.
+
+        Called once before a run is planned. Raises UnreachableError when it cannot be fetched.
+        """
+
+    def check_reachable(self) -> None:
+        """Raise UnreachableError when what has to be fetched cannot be. Fetches nothing; for `--dry-run`."""
+
 
 def kinds_in(package: str, base: type[Spec]) -> list[type[Any]]:
     """The subclasses of `base` with a field `kind` that the modules of a package define, sorted by kind.

@@ -55,15 +55,6 @@ class RecordingsSpec(Spec):
         """
         return True
 
-    def prepare(self) -> None:
-        """Fetch what `fingerprint` depends on, where it is not here: files whose hash nobody has declared.
-
-        Called once before a run is planned. Raises UnreachableError when it cannot be fetched.
-        """
-
-    def check_reachable(self) -> None:
-        """Raise UnreachableError when what has to be fetched cannot be. Fetches nothing; for `--dry-run`."""
-
     def load(self, stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
         """The recordings for `stimuli`, aligned by id. Raises InputError where ids do not fit."""
         raise NotImplementedError

@@ -26,15 +26,6 @@ class StimulusSpec(Spec):
         del content["name"]
         return content
 
-    def prepare(self) -> None:
-        """Fetch what `fingerprint` depends on, where it is not here: files whose hash nobody has declared.
-
-        Called once before a run is planned. Raises UnreachableError when it cannot be fetched.
-        """
-
-    def check_reachable(self) -> None:
-        """Raise UnreachableError when what has to be fetched cannot be. Fetches nothing; for `--dry-run`."""
-
     def load(self) -> StimulusSet:
         """The stimuli; images stay lazy. Raises InputError for files that are not what they were said to be."""
         raise NotImplementedError

@@ -160,8 +160,8 @@ class RSAComparison(ComparisonSpec):
             for done, region in enumerate(regions):
                 here, pairs = (region.name, region.region), pairs_of(ids, region.stimulus_ids)
                 of_region = [(about, rdm[pairs]) for about, rdm, own in candidates if own != here]
-                known = [(about, rdm) for about, rdm in of_region if np.isfinite(rdm).all()]
-                against = [(about, rdm) for about, rdm in known if not _same(rdm, region.rdms)]
+                whole = [(about, rdm) for about, rdm in of_region if np.isfinite(rdm).all()]
+                against = [(about, rdm) for about, rdm in whole if not _same(rdm, region.rdms)]
                 if not against:
                     raise InputError(
                         f"No site of any model is left to compare with {region.name} {region.region} "
