@@ -29,8 +29,8 @@ from bridge.errors import InputError
 from comparisons.encoding.banded import folds_of
 
 Array = NDArray[np.float64]
-PENALTIES = np.logspace(-4, 2, 13)
-"""Ridge penalties over the number of training stimuli, for units of unit variance."""
+PENALTIES = np.logspace(0, 4, 13)
+"""Ridge penalties over the number of training stimuli, for neuroids of unit trial variance."""
 SPLITS = 4
 """Random divisions of the areas into halves, over which moments are averaged."""
 FOLDS = 5
@@ -184,53 +184,66 @@ def moments(
     mean = np.einsum("prnd,rn->pnd", decoded, complete / complete.sum(axis=0))
     errors = np.where(complete[..., None], decoded - mean[:, None], 0)
     if correct_gain:
-        asked = np.isin(areas, list(names))
+        counts = float(np.nanmin(y)) >= 0
+        sums = np.stack([population_sum(y[:, :, own], complete, counts) for own in populations])
+        total = sums[2::3].sum(axis=0)
         for number, own in enumerate(populations):
-            others = asked.copy()
-            others[own] = False
-            if number % 3 == 2:
-                others &= areas != names[number // 3]
-            errors[number] = free_of_gain(errors[number], population_gain(y[:, :, others], complete), mean[number])
-    products = np.einsum("prnd,qrnd->npqd", errors, errors) / (complete.sum(axis=0) - 1)[:, None, None, None]
+            others = sum(len(each) for each in populations[2::3]) - len(own)
+            gain = population_gain(total - sums[number], others, complete, counts)
+            errors[number] = free_of_gain(errors[number], gain, mean[number])
+    by_stimulus = errors.transpose(2, 3, 0, 1)  # [n, d, p, rep]
+    products = np.moveaxis(by_stimulus @ np.swapaxes(by_stimulus, 2, 3), 1, 3)
+    products = products / (complete.sum(axis=0) - 1)[:, None, None, None]
     return Moments(tuple(names), products, np.swapaxes(mean, 0, 1), s)
 
 
 def held_out(y: Array, s: Array, folds: Sequence[tuple[NDArray, NDArray]], complete: NDArray[np.bool_]) -> Array:
-    """s decoded on every trial, [rep, n, d], by ridge regression of s on the mean responses to the other folds."""
-    share = complete / complete.sum(axis=0)
+    """s decoded on every trial, [rep, n, d], by ridge regression of s on the mean responses to the other folds.
+
+    Each neuroid is measured in standard deviations of its trials about their means. A penalty of 1 a stimulus is then
+    the best for a linear reader of single trials with independent noise; less is not offered (what suits mean
+    responses gives readers whose errors on single trials are mostly the neuroids' own noise), and more is chosen by
+    exact leave-one-out, for all variables together: those that an area does not tell are decoded as their mean. (Chosen
+    for each variable, it let chance in: where C and S are unrelated in the population, but not exactly so among the
+    stimuli shown, a third of strict hierarchies was INCONCLUSIVE.)
+    """
+    count = complete.sum(axis=0)
     filled = np.where(complete[..., None], y, 0)
-    means = np.einsum("rnq,rn->nq", filled, share)
+    means = filled.sum(axis=0) / count[:, None]
+    spread = np.where(complete[..., None], (filled - means) ** 2, 0).sum(axis=0) / (count - 1)[:, None]
     out = np.empty((*y.shape[:2], s.shape[1]))
     for train, test in folds:
-        x, target = means[train], s[train]
-        centre, spread = x.mean(axis=0), x.std(axis=0)
-        scale = np.where(spread > 0, spread, np.inf)
-        weights = ridge((x - centre) / scale, target - target.mean(axis=0)) / scale[:, None]
-        out[:, test] = (filled[:, test] - centre) @ weights + target.mean(axis=0)
+        noise = spread[train].mean(axis=0)
+        unit = np.sqrt(np.where(noise > 0, noise, np.inf))
+        centre, middle = means[train].mean(axis=0), s[train].mean(axis=0)
+        weights = ridge((means[train] - centre) / unit, s[train] - middle) / unit[:, None]
+        out[:, test] = (filled[:, test] - centre) @ weights + middle
     return out
 
 
 def ridge(x: Array, y: Array) -> Array:
-    """Weights [q, d] of centred y on centred x, each column's penalty chosen by exact leave-one-out."""
+    """Weights [q, d] of centred y on centred x; one penalty for all columns, chosen by exact leave-one-out."""
     n = len(x)
-    left, scale, right = np.linalg.svd(x, full_matrices=False)
-    z = left.T @ y
-    shrink = scale**2 / (scale**2 + n * PENALTIES[:, None])  # [penalty, component]
-    residual = y - np.einsum("ic,pc,cd->pid", left, shrink, z)
-    kept = 1 - shrink @ (left**2).T - 1 / n  # the mean is fitted, too
-    error = ((residual / kept[..., None]) ** 2).sum(axis=1)
-    factor = 1 / (scale**2 + n * PENALTIES[:, None])[error.argmin(axis=0)]  # [d, component]
-    return right.T @ (z * (scale * factor).T)
+    values, vectors = np.linalg.eigh(x @ x.T)
+    values = np.maximum(values, 0)
+    z = vectors.T @ y
+    shrink = values / (values + n * PENALTIES[:, None])  # [penalty, component]
+    residual = y - np.einsum("ic,pc,cd->pid", vectors, shrink, z, optimize=True)
+    kept = 1 - shrink @ (vectors**2).T - 1 / n  # the mean is fitted, too
+    best = ((residual / kept[..., None]) ** 2).sum(axis=(1, 2)).argmin()
+    return x.T @ vectors @ (z / (values[:, None] + n * PENALTIES[best]))
 
 
-def population_gain(y: Array, complete: NDArray[np.bool_]) -> Array:
-    """Log of the summed response of a population on each trial, [rep, n], less its mean over the stimulus's trials.
-
-    `y` holds square roots of counts, or responses that may be negative, whose mean is taken instead of the log.
-    """
+def population_sum(y: Array, complete: NDArray[np.bool_], counts: bool) -> Array:
+    """Summed response of a population on each trial, [rep, n]: of square roots of counts, the counts' sum."""
     filled = np.where(complete[..., None], y, 0)
-    counts = np.nanmin(filled) >= 0
-    gain = np.log((filled**2).sum(axis=2) + 0.5) if counts else filled.mean(axis=2)
+    return np.einsum("rnq,rnq->rn", filled, filled) if counts else filled.sum(axis=2)
+
+
+def population_gain(total: Array, size: int, complete: NDArray[np.bool_], counts: bool) -> Array:
+    """G of each trial, [rep, n]: log of a population's summed response, less its mean over the stimulus's trials; of
+    responses that may be negative, their mean over the population instead of the log."""
+    gain = np.log(np.maximum(total, 0) + 0.5) if counts else total / max(size, 1)
     return np.where(complete, gain - (gain * complete).sum(axis=0) / complete.sum(axis=0), 0)
 
 

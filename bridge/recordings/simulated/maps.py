@@ -122,7 +122,8 @@ def complex_map(
 
 @dataclass(frozen=True)
 class Recoding:
-    """A nonlinear change of the simple part's code, S' = scale(tanh(S W) U): it keeps S readable, in another basis."""
+    """A nonlinear change of the simple part's code, S' = scale(tanh(S Q) P) with orthogonal Q and P: it can be undone,
+    and keeps S readable, in another basis."""
 
     first: Array
     second: Array
@@ -135,10 +136,9 @@ class Recoding:
 
 
 def recoding(rng: np.random.Generator, simple: Array, groups: Sequence[Rows] = ()) -> Recoding:
-    """A random recoding of states like `simple` [rep, n, d], through 3 d units."""
+    """A random recoding of states like `simple` [rep, n, d]."""
     d = simple.shape[2]
-    first = rng.standard_normal((d, 3 * d), np.float32) / np.float32(np.sqrt(d))
-    second = rng.standard_normal((3 * d, d), np.float32) / np.float32(np.sqrt(3 * d))
+    first, second = (np.linalg.qr(rng.standard_normal((d, d)))[0].astype(np.float32) for _ in range(2))
     unscaled = Recoding(first, second)
     return Recoding(first, second, Scale.of(unscaled(simple), groups))
 
