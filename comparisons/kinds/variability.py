@@ -1,7 +1,8 @@
 """`kind: variability`: does what varies at a stage of the stream come from all the stages before it (P2)?
 
 Of networks: how much of a change at every stage arrives, as it was, at later ones. A stage a model measures, a stage a
-network judges; transport.json beside the results holds the curves against distance.
+network judges; transport.json beside the results holds the curves against distance. Of recordings: whether what the
+first area tells wrongly of the stimulus on a trial the last one tells wrongly as well; curves.json holds every pair.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ IMAGES = "drawn scenes"
 
 
 class VariabilityComparison(ComparisonSpec):
-    """P2: transport of variation along the stream of networks, with its verdict."""
+    """P2: transport of variation along the stream of networks and between areas of recordings, with its verdicts."""
 
     kind: Literal["variability"] = "variability"
     networks: list[Network] | None = None
@@ -49,9 +50,28 @@ class VariabilityComparison(ComparisonSpec):
     """Globs over SITE/NAME or over NAME: dictionaries of the config's `saes` whose directions are followed one by one
     to the furthest stage (t_f of every latent)."""
 
+    recordings: list[str] | None = None
+    """Names of the config's recordings to judge; all where left out."""
+    regions: Annotated[list[str], Field(min_length=2)] | None = None
+    """Areas from early to late; where left out, as recordings list them."""
+    variables: Annotated[int, Field(ge=1)] = 12
+    """What areas are asked about: so many leading components of the images' Gabor energies (natural images, where there
+    are oriented patterns as well)."""
+    factors: list[str] | None = None
+    """Columns of the stimuli's table to ask about instead: numbers, and `orientation` in degrees."""
+    draws: Annotated[int, Field(ge=100)] = 1000
+    """Bootstrap draws of stimuli behind each interval."""
+    permutations: Annotated[int, Field(ge=100)] = 1000
+    """Permutations behind the p of variance profiles."""
+
     @override
     def add_stages(self, planner: Planner) -> list[str]:
-        return self._add_networks(planner)
+        from comparisons.variability.recording_stages import add_recordings
+
+        recorded = add_recordings(planner, self) if planner.config.recordings else []
+        if recorded and self.networks is None and not any(m.shown_as == "trained" for m in planner.config.models):
+            return recorded
+        return [*self._add_networks(planner), *recorded]
 
     # --------------------------------------------------------------------------------------------------- networks
 
@@ -82,7 +102,7 @@ class VariabilityComparison(ComparisonSpec):
             write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
 
         inputs = {
-            **{key: value for key, value in self.content().items() if key != "networks"},
+            **{key: getattr(self, key) for key in ("images", "labelled", "vectors", "image_seed")},
             "seed": seed,
             "model": model.fingerprint(),
             "name": [model.name, model.shown_as],

@@ -14,6 +14,7 @@ import numpy as np
 
 from comparisons.results import Verdict
 from comparisons.variability.decoder_error import Transport
+from comparisons.variability.profile import Profile
 from comparisons.variability.transport import Transported
 
 PREDICTION = "P2 variability"
@@ -33,6 +34,8 @@ LEAST_TRANSPORT = 0.05
 """Transport below which nothing arrives, where the later area does not tell the variable."""
 LEAST_DIRECT = 0.1
 """Direct path (C1) above which it is reported."""
+PROFILE_LEVEL = 0.05
+"""Permutation p of a variance profile below which the profile is said to follow those before."""
 
 # ------------------------------------------------------------------------------------------------------- networks
 
@@ -175,6 +178,20 @@ def _transport_answer(one: Transport) -> str:
             return "SUPPORTED"
         return "REFUTED" if one.cal.upper < NOT_TRANSPORTED else "INCONCLUSIVE"
     return "REFUTED" if one.gain.upper < LEAST_GAIN and one.t.upper < LEAST_TRANSPORT else "INCONCLUSIVE"
+
+
+def by_profile(found: Sequence[Profile], subject: str, *, simulated: bool = False) -> Verdict:
+    """What variance profiles say of areas that were not recorded in the same trials: weak evidence, INCONCLUSIVE."""
+    one = found[-1]
+    numbers = {f"profile R2, {part.region}": part.added for part in found}
+    numbers |= {f"profile p, {part.region}": part.p for part in found}
+    follows = "follows" if one.p < PROFILE_LEVEL else "does not follow"
+    told = [
+        f"areas were not recorded in the same trials, so that only variance over stimuli can be compared: that of "
+        f"{one.region} {follows} that of earlier areas (added R2 {one.added:.2f}, p {one.p:.3f}), weak evidence "
+        f"{'for' if one.p < PROFILE_LEVEL else 'against'} inheritance, which decides nothing"
+    ]
+    return _said(subject, "INCONCLUSIVE", told, numbers, simulated)
 
 
 def not_testable(subject: str, why: str, *, simulated: bool = False) -> Verdict:

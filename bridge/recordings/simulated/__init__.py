@@ -5,7 +5,7 @@ on every trial, `counts` the spikes of neuroids that read the states, `bands` th
 """
 
 from bridge.recordings.simulated.bands import Bands, analyst_bands
-from bridge.recordings.simulated.counts import record
+from bridge.recordings.simulated.counts import record, record_bins
 from bridge.recordings.simulated.maps import signal_covariance
 from bridge.recordings.simulated.seen import Seen, grey_images, orientation_targets, seen, whitened_energies
 from bridge.recordings.simulated.spec import GENERATOR, SimulatedRecordings
@@ -22,6 +22,7 @@ __all__ = [
     "grey_images",
     "orientation_targets",
     "record",
+    "record_bins",
     "seen",
     "signal_covariance",
     "simulate",

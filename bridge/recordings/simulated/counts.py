@@ -11,13 +11,14 @@ neuroids that were recorded together, and beta_i is normal with mean 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from bridge.recordings.recordings import Recordings
 from bridge.recordings.simulated.seen import Array
-from bridge.recordings.simulated.spec import SimulatedRecordings, truth_of
-from bridge.recordings.simulated.stream import Bin, Stage
+from bridge.recordings.simulated.spec import TIME_BINS, SimulatedRecordings, truth_of
+from bridge.recordings.simulated.stream import BINS, Bin, Stage, Stream
 
 LIMIT = np.float32(4)
 """Standard deviations of u at which log rates saturate."""
@@ -73,6 +74,22 @@ def record(
         simulated=True,
         citation=f"SIMULATED ({spec.truth}, seed {spec.seed})",
         truth=truth,
+    )
+
+
+def record_bins(stream: Stream, ids: tuple[str, ...]) -> Recordings:
+    """Counts of a stream with time bins as one recordings: `data` are those of both bins, `binned` each's."""
+    parts = {bin: record(stream.spec, ids, stream.stages(bin), bin) for bin in BINS}
+    truth = dict(parts["early"].truth)
+    del truth["time_bin"]
+    truth["lambda_late"] = parts["late"].truth["lambda"]
+    return replace(
+        parts["early"],
+        name=stream.spec.name,
+        data=parts["early"].data + parts["late"].data,
+        truth=truth,
+        time_bins=tuple(TIME_BINS[bin] for bin in BINS),
+        binned=np.stack([parts[bin].data for bin in BINS]),
     )
 
 

@@ -44,6 +44,8 @@ PRESETS: dict[Truth, dict[str, Any]] = {
     "leak": {"dynamics": "nhbt"},
 }
 """What each truth is made of; whatever a config states besides takes the place of these."""
+TIME_BINS = {"early": (70.0, 100.0), "late": (150.0, 200.0)}
+"""Milliseconds after stimulus onset that the time bins stand for."""
 GENERATOR = 2
 """Version of the generator: raised whenever any count would come out differently."""
 Count = Annotated[int, Field(ge=1, le=100_000)]
@@ -100,8 +102,7 @@ class SimulatedRecordings(RecordingsSpec):
     simultaneous: bool = True
     """Whether all regions were recorded in the same trials; otherwise each has trials of its own."""
     time_bins: bool = False
-    """Give responses early and late in each trial, as two recordings whose names end in (early) and (late). Editing
-    and damping come late."""
+    """Give counts early (70 to 100 ms) and late (150 to 200 ms) in each trial. Editing and damping come late."""
     bin_correlation: Share = 0.5
     """Correlation of a stage's trial noise between the two time bins."""
     mean_count: float = Field(5.0, gt=0, le=1e4)
@@ -192,18 +193,20 @@ class SimulatedRecordings(RecordingsSpec):
         return {**content, "stages": list(self.neuroids), "generator": GENERATOR}
 
     def load(self, stimuli: StimulusSet) -> list[Recordings | RegionRDMs]:
-        """One `Recordings` of all regions, or two with time bins; `truth` holds parameters and realised lambdas.
+        """One `Recordings` of all regions; `truth` holds parameters and realised lambdas.
+
+        With time bins, `data` are the counts of both, and `binned` holds each.
 
         Raises InputError for stimuli that are texts, or too few to whiten S, or without objects for `untangle`.
         """
-        from bridge.recordings.simulated.counts import record
+        from bridge.recordings.simulated.counts import record, record_bins
         from bridge.recordings.simulated.seen import seen
         from bridge.recordings.simulated.stream import Stream
 
         stream = Stream.of(self, seen(stimuli, self.simple_dimensions))
-        if not self.time_bins:
-            return [record(self, stimuli.ids, stream.stages())]
-        return [record(self, stimuli.ids, stream.stages(bin), bin) for bin in ("early", "late")]
+        if self.time_bins:
+            return [record_bins(stream, stimuli.ids)]
+        return [record(self, stimuli.ids, stream.stages())]
 
 
 def truth_of(spec: SimulatedRecordings) -> Mapping[str, Any]:

@@ -53,6 +53,7 @@ from bridge.recordings.simulated.seen import Array, Seen, Target
 from bridge.recordings.simulated.spec import SimulatedRecordings
 
 Bin = Literal["early", "late"]
+BINS: tuple[Bin, ...] = ("early", "late")
 LATE = 1_000_000
 """Number of the seed of what is new in the late time bin, among those of a run's trials."""
 
