@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
@@ -34,6 +34,7 @@ IMAGES = "drawn scenes"
 class VariabilityComparison(ComparisonSpec):
     """P2: transport of variation along the stream of networks and between areas of recordings, with its verdicts."""
 
+    needs_models: ClassVar[bool] = False
     kind: Literal["variability"] = "variability"
     networks: list[Network] | None = None
     """The networks to judge, by names of the models; every trained model where left out. A verdict in favour asks for

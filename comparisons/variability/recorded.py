@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from bridge.recordings.recordings import Recordings, RegionRDMs
     from comparisons.results import Verdict
 
+UNKNOWN = "nothing is known of the stimuli (no images, no factors) that areas could tell of"
+
 
 class Judged(NamedTuple):
     """A verdict; fields of results; what is undefined and why; and curves over areas and pairs of areas."""
@@ -35,6 +37,7 @@ def judge(
     one: Recordings | RegionRDMs,
     values: np.ndarray | None,
     order: Sequence[str] | None = None,
+    why_none: str = UNKNOWN,
     *,
     draws: int = 1000,
     permutations: int = 1000,
@@ -42,8 +45,8 @@ def judge(
 ) -> Judged:
     """P2 of recordings, by decoder-error transport where trials are simultaneous, else by the variance profile.
 
-    `values` [n, variable] are the stimulus variables (None where nothing is known of the stimuli), `order` the areas
-    from early to late (default: as they first appear). What cannot be tested is NOT TESTABLE, and never raises.
+    `values` [n, variable] are the stimulus variables, or None, and `why_none` says why; `order` the areas from early to
+    late (default: as they first appear). What cannot be tested is NOT TESTABLE, and never raises.
     """
     from bridge.recordings.recordings import Recordings
 
@@ -77,7 +80,7 @@ def judge(
         curves["profiles"] = [asdict(part) for part in weak]
         return Judged(by_profile(weak, one.name, simulated=simulated), results, dropped, curves)
     if values is None:
-        return untestable("nothing is known of the stimuli (no images, no factors) that areas could tell of")
+        return untestable(why_none)
     try:
         found = transports(one.data, regions, values, order=names, draws=draws, seed=seed)
     except InputError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bridge.errors import InputError
 from bridge.store import write_atomically
 from comparisons.responses import comparable
 
@@ -33,12 +34,15 @@ def _add(planner: Planner, asked: VariabilityComparison, spec: RecordingsSpec) -
     seed = planner.config.seed
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-        from comparisons.variability.recorded import judge
+        from comparisons.variability.recorded import UNKNOWN, judge
 
         judged = []
         for one in spec.load(planner.stimuli):
-            values = variables(planner.stimuli, one, asked)
-            told = judge(one, values, asked.regions, draws=asked.draws, permutations=asked.permutations, seed=seed)
+            try:
+                values, why = variables(planner.stimuli, one, asked), UNKNOWN
+            except InputError as error:
+                values, why = None, str(error)
+            told = judge(one, values, asked.regions, why, draws=asked.draws, permutations=asked.permutations, seed=seed)
             judged.append((one.name, told))
         write_atomically(folder / "curves.json", json.dumps({name: told.curves for name, told in judged}, indent=1))
         content = {
@@ -61,7 +65,10 @@ def _add(planner: Planner, asked: VariabilityComparison, spec: RecordingsSpec) -
 
 def variables(stimuli: StimulusSet, one: Recordings | RegionRDMs, asked: VariabilityComparison) -> NDArray | None:
     """What areas are asked about, [n, variable], of the stimuli recorded, in the order of the recordings: the factors
-    named, or components of the images' Gabor energies. None where no variable is needed or known."""
+    named, or components of the images' Gabor energies. None where no variable is needed or known.
+
+    Raises InputError for factors that there are not, and images too few or too alike.
+    """
     from bridge.recordings.recordings import Recordings
     from bridge.recordings.simulated import seen
     from comparisons.variability.recorded import factor_values
@@ -74,4 +81,4 @@ def variables(stimuli: StimulusSet, one: Recordings | RegionRDMs, asked: Variabi
     if asked.factors is not None:
         return factor_values(shown.table, asked.factors)
     most = len(shown) // 4  # more components than that of so few images say nothing
-    return seen(shown, min(asked.variables, most)).energies if most else None
+    return seen(shown, max(1, min(asked.variables, most))).energies
