@@ -62,6 +62,8 @@ class Battery(StimulusSpec):
     cycles: tuple[Annotated[float, Field(gt=0)], ...] = Field((2.0, 3.0, 5.0, 8.0, 13.0), min_length=1)
     """Spatial frequencies of gratings, cycles an image, ascending. All of the default ones are below the Nyquist
     limit of a network that sees 32 pixels."""
+    phases: Literal[2, 4, 6, 12] = 12
+    """Phases of the tuning gratings, evenly spaced; 12 for tuning itself, fewer where orientation shall be decoded."""
     exemplars: int = Field(4, ge=1)
     """Objects a category in scenes. The last one is held out."""
     images_per_exemplar: int = Field(20, ge=1)
@@ -106,6 +108,7 @@ class Battery(StimulusSpec):
             self.cycles,
             self.exemplars,
             self.images_per_exemplar,
+            self.phases,
         )
 
 
@@ -122,6 +125,7 @@ class BatteryKey:
     cycles: tuple[float, ...]
     exemplars: int
     images_per_exemplar: int
+    phases: int
 
 
 @lru_cache(maxsize=1)
@@ -138,7 +142,7 @@ def battery_rows(key: BatteryKey) -> tuple[Row, ...]:
     """The conditions of a battery, in order: ids, factors, `family`, `held_out` and, with jitter, the displacement."""
     from bridge.stimuli.procedural.canvas import Setting
 
-    setting = Setting(key.degrees, key.cycles, key.seed, key.exemplars, key.images_per_exemplar)
+    setting = Setting(key.degrees, key.cycles, key.seed, key.exemplars, key.images_per_exemplar, key.phases)
     families, limit = registry(), dict(key.limit)
     chosen: list[Row] = []
     for name in key.families:

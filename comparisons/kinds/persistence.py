@@ -8,12 +8,12 @@ their features last. The last stage sets everything side by side and gives each 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 from typing_extensions import override
 
-from bridge.spec import Seed
+from bridge.spec import Seed, Spec
 from comparisons.kinds.base import ComparisonSpec
 
 if TYPE_CHECKING:
@@ -22,8 +22,21 @@ if TYPE_CHECKING:
 Baseline = Literal["pixels", "Gabor bank", "random projection", "random convolutions"]
 
 
+class ComplexBand(Spec):
+    """Complex features beside which simple ones must be unique: units of a network that Gabors do not explain."""
+
+    model: str
+    """Name of one of the config's models."""
+    sites: Annotated[list[str], Field(min_length=1)]
+    """Globs over its sites."""
+    pool: Literal["mean", "max"] = "mean"
+    """What becomes of a site's tokens."""
+
+
 class PersistenceComparison(ComparisonSpec):
     """Robust decodability of edges along the stream, survival of features, skip ablation, and the verdict of P1."""
+
+    needs_models: ClassVar[bool] = False
 
     kind: Literal["persistence"] = "persistence"
     sites: Annotated[list[str], Field(min_length=1)] = ["blocks.*.hook_resid_post"]
@@ -47,8 +60,15 @@ class PersistenceComparison(ComparisonSpec):
     skip_ablation: bool = False
     """Whether every block's skip is taken away in turn: a pass over some hundred images a block and condition."""
 
+    recordings: list[str] | None = None
+    """Names of the config's recordings to judge; all where left out, and none for an empty list."""
+    complex: ComplexBand | None = None
+    """The complex features of real recordings; simulated ones bring their own."""
+
     @override
     def add_stages(self, planner: Planner) -> list[str]:
+        from comparisons.persistence.recorded_stages import add_recordings
         from comparisons.persistence.stages import add_networks
 
-        return add_networks(planner, self)
+        networks = add_networks(planner, self) if planner.config.models else []
+        return [*networks, *add_recordings(planner, self)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from bridge.errors import InputError
 from bridge.recordings.simulated import Bands, Stream, analyst_bands, record
 from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, seen_in
-from comparisons.results import Verdict
 from comparisons.validation.spec import Cell
 
 if TYPE_CHECKING:
@@ -57,11 +55,6 @@ class DataSet:
     bands: Bands
     table: pd.DataFrame
 
-    @cached_property
-    def gratings(self) -> NDArray[np.bool_]:
-        """Which stimuli are gratings; the others stand for natural ones."""
-        return (self.table["family"] == GRATINGS).to_numpy()
-
 
 def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
     """The data set of a seed: natural stimuli drawn from the pool, and all its gratings where D is asked for.
@@ -89,12 +82,9 @@ def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
 def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
     """The answer of every statistic that a cell asks for."""
     data = drawn(cell, shown, seed)
-    verdicts: dict[str, Verdict] = {}
-    if "phi" in cell.expect:
-        verdicts["phi"] = by_phi(data, seed)
-    if "D" in cell.expect:
-        verdicts["D"] = by_d(data, seed)
-    answers: dict[str, str] = {statistic: verdict.answer for statistic, verdict in verdicts.items()}
+    answers: dict[str, str] = {}
+    if {"phi", "D"} & set(cell.expect):
+        answers |= by_persistence(data, seed)
     if {"transport", "direct path"} & set(cell.expect):
         answers |= by_errors(data, seed)
     return {statistic: answers[statistic] for statistic in cell.expect}
@@ -114,30 +104,16 @@ def by_errors(data: DataSet, seed: int) -> dict[str, str]:
     return {"transport": verdict.answer, "direct path": "SUPPORTED" if told else "INCONCLUSIVE"}
 
 
-def by_phi(data: DataSet, seed: int) -> Verdict:
-    """The phi rule, from the natural stimuli."""
-    from comparisons.persistence.counts import log_counts
-    from comparisons.persistence.unique_simple import coupled, unique_simple
-    from comparisons.verdicts.persistence import by_unique_share
+def by_persistence(data: DataSet, seed: int) -> dict[str, str]:
+    """The phi rule on the natural stimuli and the D rule on the gratings."""
+    from comparisons.persistence.recorded import Bands, recorded_persistence
+    from comparisons.verdicts.persistence import by_decodability, by_unique_share
 
-    natural = ~data.gratings
-    simple, complex_ = (np.asarray(band[natural], np.float64) for band in (data.bands.simple, data.bands.complex))
-    coupling = coupled(simple, complex_, seed=seed)
-    regions = data.recordings.neuroids["region"].tolist()
-    trials = log_counts(data.recordings.data[:, natural])
-    found = unique_simple(simple, complex_, trials, regions, coupling=coupling, seed=seed)
-    return by_unique_share(found, data.recordings.regions, coupling.kappa, data.recordings.name, simulated=True)
-
-
-def by_d(data: DataSet, seed: int) -> Verdict:
-    """The D rule, from the gratings."""
-    from comparisons.persistence.counts import log_counts
-    from comparisons.persistence.grating_cells import decodability, grating_cells
-    from comparisons.verdicts.persistence import by_decodability
-
-    table = data.table[data.gratings]
-    cells = grating_cells(*(table[name].to_numpy(float) for name in ("orientation", "cycles", "phase")))
-    simple, complex_ = (np.asarray(band[data.gratings], np.float64) for band in (data.bands.simple, data.bands.complex))
-    trials = log_counts(data.recordings.data[:, data.gratings])
-    found = decodability(trials, data.recordings.neuroids["region"].tolist(), cells, simple, complex_, seed=seed)
-    return by_decodability(found, data.recordings.regions, data.recordings.name, simulated=True)
+    simple, complex_ = (np.asarray(band, np.float64) for band in (data.bands.simple, data.bands.complex))
+    bands = Bands(simple, complex_, "as the analyst has them")
+    found = recorded_persistence(data.recordings, data.table, bands, seed=seed)
+    kappa = found.coupling.kappa if found.coupling else float("nan")
+    return {
+        "phi": by_unique_share(found.phi, found.regions, kappa, "", simulated=True).answer,
+        "D": by_decodability(found.d, found.regions, "", simulated=True).answer,
+    }

@@ -36,7 +36,7 @@ def by_unique_share(
     and the first region's lower end above .04 (else nothing was there to lose).
     """
     if missing := _missing(regions, found):
-        return _untestable(subject, missing, simulated)
+        return not_testable(subject, [missing], simulated=simulated)
     first, last = found[regions[0]], found[regions[-1]]
     margin = max(LEAST_PHI, last.leak_bound)
     for_it, against = bayes_factor(last.estimate, margin), bayes_factor(last.estimate, LEAST_PHI)
@@ -78,7 +78,7 @@ def by_decodability(
     D says that a trace is there, not how large a share it is: at lambda .02/.05/.1/.3 it is about .09/.41/.65/.85.
     """
     if missing := _missing(regions, found):
-        return _untestable(subject, missing, simulated)
+        return not_testable(subject, [missing], simulated=simulated)
     first, last = found[regions[0]], found[regions[-1]]
     numbers = {f"D {name}": one.d.value for name, one in found.items()} | {
         "D lower": last.d.lower,
@@ -170,8 +170,9 @@ def _missing(regions: Sequence[str], found: Mapping[str, object]) -> str:
     return ""
 
 
-def _untestable(subject: str, why: str, simulated: bool) -> Verdict:
-    return _verdict("NOT TESTABLE", subject, [why], {}, simulated)
+def not_testable(subject: str, why: Sequence[str], *, simulated: bool = False) -> Verdict:
+    """The verdict on what cannot be asked of these data, with the reasons."""
+    return _verdict("NOT TESTABLE", subject, list(why), {}, simulated)
 
 
 def _verdict(answer: str, subject: str, told: list[str], numbers: dict[str, float], simulated: bool) -> Verdict:

@@ -65,6 +65,7 @@ class Setting:
     seed: int
     exemplars: int
     images_per_exemplar: int
+    phases: int = 12
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ from bridge.stimuli.procedural.canvas import GREY, Canvas, Family, Image, Row, S
 from bridge.stimuli.procedural.colour import AXES, isoluminant
 
 ORIENTATIONS = tuple(range(0, 180, 15))
-PHASES_12 = tuple(range(0, 360, 30))
 PHASES_4 = (0, 90, 180, 270)
 CONTRASTS = (0.03125, 0.0625, 0.125, 0.25, 0.5, 1.0)
 RADIUS = 0.46875
@@ -49,10 +48,10 @@ def _row(prefix: str, setting: Setting, orientation: int, level: int, phase: int
 
 
 def tuning_rows(setting: Setting) -> Iterator[Row]:
-    """12 orientations x all spatial frequencies x 12 phases at full contrast."""
+    """12 orientations x all spatial frequencies x all phases (12 by default) at full contrast."""
     for orientation in ORIENTATIONS:
         for level in range(len(setting.cycles)):
-            for phase in PHASES_12:
+            for phase in range(0, 360, 360 // setting.phases):
                 yield _row("grating", setting, orientation, level, phase)
 
 
