@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from bridge.errors import ConfigError, InputError
+from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.sources import source_hash
 from bridge.store import Store, digest, write_atomically
 from bridge.streams import Site, match_sites
@@ -256,8 +256,21 @@ def make_plan(config: Config, store: Store) -> Plan:
     results = add_dictionaries(planner)
     for number, comparison in enumerate(config.comparisons, start=1):
         planner.prefix = f"{number}: " if len(config.comparisons) > 1 else ""
+        planner.config = of_models(config, comparison.models)
         results += comparison.add_stages(planner)
+    planner.config = config
     return planner.finish(results)
+
+
+def of_models(config: Config, names: list[str] | None) -> Config:
+    """The config with these models alone (all for None). Raises ConfigError for one that it does not have."""
+    if names is None:
+        return config
+    known = {model.name: model for model in config.models}
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"comparisons: models names {name!r}; {did_you_mean(name, known)}.")
+    return config.model_copy(update={"models": [known[name] for name in dict.fromkeys(names)]})
 
 
 def need_models(config: Config, why: str) -> None:

@@ -19,6 +19,9 @@ class ComparisonSpec(Spec):
     needs_models: ClassVar[bool] = True
     """Whether there is nothing to compare without a network."""
 
+    models: list[str] | None = None
+    """Names of the config's models that this comparison is about; all where left out."""
+
     def add_stages(self, planner: Planner) -> list[str]:
         """Add this comparison's stages to the plan; the ids of those whose artefact holds `results.json`.
 

@@ -46,7 +46,9 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
         from bridge.recordings.recordings import Recordings
+        from comparisons.report.by_region import draw_by_region
 
+        exhibits: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         verdicts, dropped, kept = [], list(left_out), {}
         for recordings in one.load(planner.stimuli):
@@ -62,10 +64,13 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
             verdicts.append(verdict.model_copy(update={"reasons": tuple(filter(None, told))}).model_dump())
             results += region_results(found, recordings, bands, spec.draws, config.seed)
             dropped += [f"persistence of {recordings.name}: no {name}: {why}" for name, why in found.untestable.items()]
-            kept[recordings.name] = as_curves(found, recordings.simulated)
+            curves = kept[recordings.name] = as_curves(found, recordings.simulated)
+            file = f"persistence-{len(kept)}-{slug(recordings.name)}.png"
+            if draw_by_region(curves, folder / file):
+                exhibits.append(exhibit(curves, recordings, verdict.answer, file))
             progress(1.0)
         write_atomically(folder / RECORDED, json.dumps(kept, indent=1))
-        content = {"results": results, "verdicts": verdicts, "dropped": dropped}
+        content = {"results": results, "verdicts": verdicts, "dropped": dropped, "exhibits": exhibits}
         write_atomically(folder / "results.json", json.dumps(content))
 
     inputs = {
@@ -196,3 +201,21 @@ def as_curves(found: RecordedPersistence, simulated: bool) -> dict[str, Any]:
     phi = {name: [one.estimate.value, *one.interval, one.leak_bound] for name, one in found.phi.items()}
     d = {name: [one.d.value, one.d.lower, one.d.upper] for name, one in found.d.items()}
     return {"regions": list(found.regions), "phi": phi, "D": d, "simulated": simulated}
+
+
+def exhibit(curves: Mapping[str, Any], recordings: Recordings, answer: str, file: str) -> dict[str, Any]:
+    """The picture of phi and D by region, as the report shows it."""
+    ends = [f"{region} {value[0]:.2f}" for region, value in (curves["D"] or curves["phi"]).items()]
+    return {
+        "group": "P1 in recordings: what is simple, by region",
+        "caption": f"{recordings.name}: {answer}. Bars: 95% intervals. Dashed: the rule's bound. Strokes: what a leak "
+        "into phi could be.",
+        "words": f"{'D' if curves['D'] else 'phi'} by region: {', '.join(ends)}",
+        "file": file,
+        "simulated": recordings.simulated,
+    }
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
+    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())

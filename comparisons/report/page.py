@@ -19,6 +19,7 @@ from bridge.store import write_atomically
 from comparisons.report import drawing, figures, methods, summary
 from comparisons.report import panels as select
 from comparisons.results import Dictionary, Exhibit, Result, RunResults
+from comparisons.validation import table
 
 TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html"
@@ -64,9 +65,14 @@ def render(results: RunResults, folder: Path | None = None) -> str:
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
     return environment.get_template("report.html.jinja").render(
         run=results,
-        simulated=any(r.simulated for r in results.results) or any(v.simulated for v in results.verdicts),
-        all_simulated=bool(results.results) and all(r.simulated for r in results.results),
-        paragraphs=summary.paragraphs(results),
+        simulated=any(r.simulated for r in results.results)
+        or any(v.simulated for v in results.verdicts)
+        or bool(results.confusion),
+        all_simulated=bool(results.results or results.confusion) and all(r.simulated for r in results.results),
+        paragraphs=[said for said in summary.paragraphs(results) if said],
+        grid=summary.verdict_grid(results),
+        confusion_head=table.HEAD,
+        confusion_rows=[table.cells_of(row) for row in results.confusion],
         best=best,
         best_writes=any(row.write for row in best),
         pictures=pictures(results),

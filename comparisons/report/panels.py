@@ -72,7 +72,10 @@ def region_rank(region: str) -> int:
 
 
 def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:
-    """Results grouped for figures: (comparison, measure) -> one panel a region and recordings, in ventral order."""
+    """Results grouped for figures: (comparison, measure) -> one panel a region and recordings, in ventral order.
+
+    Measures without a single result along a stream have no figure over depth.
+    """
     groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for result in results:
         groups.setdefault((result.comparison, result.measure, result.recordings, result.region), []).append(result)
@@ -81,7 +84,11 @@ def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:
         figures.setdefault((comparison, measure), []).append(
             Panel(comparison, measure, recordings, region, tuple(mine))
         )
-    return {key: sorted(found, key=lambda panel: region_rank(panel.region)) for key, found in figures.items()}
+    return {
+        key: sorted(found, key=lambda panel: region_rank(panel.region))
+        for key, found in figures.items()
+        if any(result.depth is not None for panel in found for result in panel.results)
+    }
 
 
 def panel_titles(shown: Sequence[Panel]) -> list[str]:

@@ -144,9 +144,9 @@ def paragraphs(results: RunResults) -> list[list[str]]:
                 f"Each best site was picked among {_range(counts)} on the same data that it is reported on, "
                 "which favours high numbers."
             )
-    if not said:
+    if not said and not (results.verdicts or results.confusion):
         remarks.append("This run has no results for a trained network.")
-    return [*said, [*remarks, _verdicts(results)]]
+    return [*said, [*remarks, *_confusion(results), *_verdicts(results)]]
 
 
 def compared(results: Iterable[Result]) -> list[Result]:
@@ -389,8 +389,28 @@ def _range(counts: Iterable[int]) -> str:
     return f"{low} sites" if low == high else f"{low} to {high} sites"
 
 
-def _verdicts(results: RunResults) -> str:
+def _verdicts(results: RunResults) -> list[str]:
     if not results.verdicts:
-        return "There are no verdicts in this run."
+        return [] if results.confusion else ["There are no verdicts in this run."]
     counts = Counter(verdict.answer for verdict in results.verdicts)
-    return f"Verdicts: {listed([f'{count} {answer}' for answer, count in counts.items()])}."
+    return [f"Verdicts: {listed([f'{count} {answer}' for answer, count in counts.items()])}."]
+
+
+def _confusion(results: RunResults) -> list[str]:
+    """How many rows of the confusion matrix are as a valid rule needs them, and which are not."""
+    asked = [row for row in results.confusion if row.met is not None]
+    if not asked:
+        return []
+    failed = [f"{row.cell} ({row.statistic})" for row in asked if not row.met]
+    told = f"{len(asked) - len(failed)} of {len(asked)} rows of the confusion matrix are as a valid rule needs them"
+    return [f"{told}; not {listed(failed)}." if failed else f"{told}."]
+
+
+def verdict_grid(results: RunResults) -> tuple[list[str], list[tuple[str, bool, list[str]]]]:
+    """The predictions, and for each subject its name, whether it is simulated, and its answer to each ('' for none)."""
+    predictions = sorted({verdict.prediction for verdict in results.verdicts})
+    answers: dict[tuple[str, bool], dict[str, str]] = {}
+    for verdict in results.verdicts:
+        answers.setdefault((verdict.subject, verdict.simulated), {})[verdict.prediction] = verdict.answer
+    rows = [(*subject, [found.get(one, "") for one in predictions]) for subject, found in answers.items()]
+    return predictions, rows
