@@ -208,8 +208,8 @@ def exhibit(curves: Mapping[str, Any], recordings: Recordings, answer: str, file
     ends = [f"{region} {value[0]:.2f}" for region, value in (curves["D"] or curves["phi"]).items()]
     return {
         "group": "P1 in recordings: what is simple, by region",
-        "caption": f"{recordings.name}: {answer}. Bars: 95% intervals. Dashed: the rule's bound. Strokes: what a leak "
-        "into phi could be.",
+        "caption": f"{recordings.name}: {answer}. Bars: 95% intervals. Dashed: the rule's bound."
+        + (" Strokes: what of phi could be a leak." if any(value[3] > 0 for value in curves["phi"].values()) else ""),
         "words": f"{'D' if curves['D'] else 'phi'} by region: {', '.join(ends)}",
         "file": file,
         "simulated": recordings.simulated,
