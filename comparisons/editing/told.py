@@ -25,6 +25,10 @@ def with_slopes(verdict: Verdict, blocks: Mapping[str, list[dict[str, Any]]], ne
             numbers[f"median edit slope, {role}"] = float(np.median(slopes))
             said.append(f"{numbers[f'median edit slope, {role}']:.2f} {role}")
     reasons = verdict.reasons + ((f"median edit slope of the blocks: {', '.join(said)}",) if said else ())
+    if any(one["clipped"] for found in blocks.values() for one in found):
+        reasons += (
+            "a ReLU follows the sum of some blocks and clips what they write: pre-activation networks say more",
+        )
     return verdict.model_copy(update={"numbers": numbers, "reasons": reasons})
 
 
@@ -45,6 +49,7 @@ def block_results(
     results: list[dict[str, Any]] = []
     dropped: list[str] = []
     where = f"block {told['block']} reads it"
+    where += ", and a ReLU after its sum clips what it writes" if told["clipped"] else ""
 
     def say(measure: str, value: float | None, *notes: str, interval: tuple[float, float] | None = None) -> None:
         if value is None or not math.isfinite(value):

@@ -174,6 +174,7 @@ class EditingComparison(ComparisonSpec):
                 "least_explained": read.least_explained,
                 "counts": found.sorted.counts.__dict__,
                 "slope": measured.median_slope(found),
+                "clipped": backbone.blocks[read.block].act,
                 "gate predicts": found.gating.predicted,
                 "cosine of write and stream": found.against,
                 "share of writes below -.3": found.cancelling,

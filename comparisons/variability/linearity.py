@@ -59,13 +59,15 @@ def injected(
     sites: Sequence[str],
     target: str,
     *,
-    settings: int = 40,
+    settings: int = 16,
+    draws: int = 8,
     sizes: tuple[float, float] = (0.0005, 0.005),
     seed: int = 0,
 ) -> tuple[Array, Array]:
     """Noise variances (sigma_j^2 [settings, sites]) and the mean square change of `target` that each causes [settings].
 
-    sigma_j are drawn log-uniformly between `sizes`, in standard deviations of the site over the prepared batch.
+    sigma_j are drawn log-uniformly between `sizes`, in standard deviations of the site over the prepared batch. Each
+    setting is the mean over `draws` of the noise: where few directions arrive (in chains), one draw says little.
     """
     from bridge.interventions import noisy
     from bridge.streams import read
@@ -76,9 +78,13 @@ def injected(
     drawn = np.exp(rng.uniform(np.log(sizes[0]), np.log(sizes[1]), (settings, len(sites)))) * spread
     variances = np.empty(settings)
     for row in range(settings):
-        with ExitStack() as stack:
-            for number, (name, size) in enumerate(zip(sites, drawn[row], strict=True)):
-                stack.enter_context(noisy(backbone, name, float(size), seed + 1 + row * len(sites) + number))
-            moved = read(backbone, inputs, [target])[target]
-        variances[row] = float((moved - clean[target]).double().square().mean())
+        changes = []
+        for draw in range(draws):
+            with ExitStack() as stack:
+                for number, (name, size) in enumerate(zip(sites, drawn[row], strict=True)):
+                    own = seed + 1 + (row * draws + draw) * len(sites) + number
+                    stack.enter_context(noisy(backbone, name, float(size), own))
+                moved = read(backbone, inputs, [target])[target]
+            changes.append(float((moved - clean[target]).double().square().mean()))
+        variances[row] = np.mean(changes)
     return drawn**2, variances
