@@ -19,23 +19,17 @@ from comparisons.verdicts.editing import recordings_editing
 SIMPLE, COMPLEX = "simple", "complex"
 
 
-def early_and_late(found: Sequence[Recordings]) -> tuple[NDArray, NDArray] | None:
-    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms, of one entry of a config's recordings.
-
-    Either one Recordings with time bins: means over those that lie within; or a simulated one for each of the two (its
-    `truth` says which). None where a window holds no bin.
-    """
-    simulated = {one.truth.get("time_bin"): one.data for one in found}
-    if {"early", "late"} <= simulated.keys():
-        return simulated["early"], simulated["late"]
-    if len(found) != 1 or found[0].binned is None:
+def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
+    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms: means over the time bins that lie within. None
+    where either window holds no bin."""
+    if one.binned is None:
         return None
     means = []
     for start, end in (EARLY, LATE):
-        inside = [row for row, (low, high) in enumerate(found[0].time_bins) if low >= start and high <= end]
+        inside = [row for row, (low, high) in enumerate(one.time_bins) if low >= start and high <= end]
         if not inside:
             return None
-        means.append(found[0].binned[inside].mean(axis=0))
+        means.append(one.binned[inside].mean(axis=0))
     return means[0], means[1]
 
 
@@ -89,31 +83,22 @@ def judged(
     bands: Callable[[Sequence[str]], tuple[NDArray, NDArray] | None],
     seed: int,
 ) -> list[Verdict]:
-    """The verdicts on what one entry of a config's recordings holds; an early and a late recording of one brain have
-    one together. `bands` gives (simple, complex) features [n, p] of stimulus ids, or None where none were named."""
-    timed = [one for one in found if isinstance(one, Recordings)]
-    together = early_and_late(timed)
-    if together is not None and len(timed) == len(found) > 1:
-        return [_judged(timed[0].name.removesuffix(" (early)"), timed[0], together, bands, seed)]
-    return [
-        _judged(one.name, one, early_and_late([one]) if isinstance(one, Recordings) else None, bands, seed)
-        for one in found
-    ]
+    """The verdicts on what one entry of a config's recordings holds. `bands` gives (simple, complex) features [n, p] of
+    stimulus ids, or None where none were named."""
+    return [_judged(one, bands, seed) for one in found]
 
 
 def _judged(
-    name: str,
     one: Recordings | RegionRDMs,
-    windows: tuple[NDArray, NDArray] | None,
     bands: Callable[[Sequence[str]], tuple[NDArray, NDArray] | None],
     seed: int,
 ) -> Verdict:
     def untestable(why: str) -> Verdict:
-        return recordings_editing(name, {}, why, simulated=bool(getattr(one, "simulated", False)))
+        return recordings_editing(one.name, {}, why, simulated=bool(getattr(one, "simulated", False)))
 
     if not isinstance(one, Recordings):
         return untestable("only RDMs are known, and editing shows in responses over time")
-    if windows is None:
+    if (windows := early_and_late(one)) is None:
         return untestable("there are no time bins within 70 to 100 and 150 to 200 ms, and editing shows in time")
     if len(one.data) < 2:
         return untestable("there is one repetition, so that signal and noise cannot be told apart")
@@ -121,4 +106,4 @@ def _judged(
     if features is None:
         return untestable("no `bands` say what stands for simple and for complex features")
     contrasts = region_contrasts(*features, *windows, regions=one.neuroids["region"].tolist(), seed=seed)
-    return recordings_editing(name, contrasts, simulated=one.simulated)
+    return recordings_editing(one.name, contrasts, simulated=one.simulated)

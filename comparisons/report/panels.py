@@ -34,7 +34,7 @@ MEASURES = {
 """Measures whose name has a better written form."""
 
 
-BY_THEMSELVES = ("probe", "persistence", "postdictions")
+BY_THEMSELVES = ("probe", "persistence", "variability", "editing", "postdictions")
 """Comparisons that describe networks by themselves: their numbers are no similarity to recordings."""
 
 

@@ -45,7 +45,7 @@ def recorded(left: float, seed: int = 0, bins: tuple[tuple[float, float], ...] =
 @pytest.mark.parametrize(("left", "answer"), [(0.2, "consistent"), (1.0, "not consistent"), (2.0, "not consistent")])
 def test_what_is_taken_away_late_is_found(left: float, answer: str) -> None:
     simple, complex_, one = recorded(left)
-    windows = early_and_late([one])
+    windows = early_and_late(one)
     assert windows is not None
     np.testing.assert_allclose(windows[0], one.binned[1:3].mean(axis=0))  # type: ignore[index]
     found = region_contrasts(simple, complex_, *windows, one.neuroids["region"].tolist(), draws=300)
@@ -58,7 +58,7 @@ def test_what_is_taken_away_late_is_found(left: float, answer: str) -> None:
 
 
 def test_without_bins_in_both_windows_nothing_is_said() -> None:
-    assert early_and_late([recorded(1.0, bins=BINS[:3])[2]]) is None
+    assert early_and_late(recorded(1.0, bins=BINS[:3])[2]) is None
     simple, complex_, one = recorded(1.0)
     noise = np.random.default_rng(0).standard_normal((2, REPS, N, UNITS))
     noise[:, :, :, :12] *= 0  # a region that is silent
@@ -120,12 +120,12 @@ def test_the_contrast_in_simulated_brains(truth: str, late: bool) -> None:
     shown = Battery(name="d", families=("scenes", "textures"), size=64, seed=1, limit=limit)  # type: ignore[arg-type]
     stimuli = shown.load()
     spec = SimulatedRecordings(name="brain", truth=truth, time_bins=True, seed=21, reps=20)  # type: ignore[arg-type]
-    found: Any = spec.load(stimuli)
-    windows = early_and_late(found)
+    one: Any = spec.load(stimuli)[0]
+    windows = early_and_late(one)
     assert windows is not None
     bands = analyst_bands(Stream.of(spec, seen(stimuli, spec.simple_dimensions)))
     early, late_ = (np.sqrt(one) for one in windows)
-    regions = found[0].neuroids["region"].tolist()
+    regions = one.neuroids["region"].tolist()
     contrasts = region_contrasts(bands.simple, bands.complex, early, late_, regions, draws=300)
     for region in ("V2", "V4"):
         assert contrasts[region].answer == ("consistent" if late else "not consistent")
