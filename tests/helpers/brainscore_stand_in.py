@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import http.server
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,54 @@ def install(
             stimulus_set_loader=lambda: brainscore_vision.load_stimulus_set(stimulus_set),
         ),
     )
+
+
+class Storage:
+    """A loopback server that answers as the storage does from which Brain-Score's client fetches: `files` by name."""
+
+    def __init__(self, folder: Path):
+        self.files = {path.name: path.read_bytes() for path in folder.glob("*/*") if path.is_file()}
+        self.asked: list[str] = []
+
+    def __enter__(self) -> Storage:
+        storage = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_HEAD(self) -> None:
+                self.answer(body=False)
+
+            def do_GET(self) -> None:
+                self.answer(body=True)
+
+            def answer(self, body: bool) -> None:
+                name = self.path.partition("?")[0].rpartition("/")[2]
+                content = storage.files.get(name)
+                storage.asked.append(name)
+                self.send_response(200 if content is not None else 404)
+                self.send_header("Content-Length", str(len(content or b"")))
+                self.send_header("ETag", '"none"')
+                self.end_headers()
+                if body:
+                    self.wfile.write(content or b"")
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def address(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.server.server_address[1]}"
 
 
 def recorded(ids: list[str], regions: dict[str, int], *, reps: int, bins: list[tuple[int, int]], seed: int) -> Any:

@@ -239,3 +239,33 @@ def test_a_terminal_sees_a_bar_that_fills(
 def test_a_log_gets_one_plain_line(server: http.server.ThreadingHTTPServer, capfd: pytest.CaptureFixture[str]) -> None:
     at(server, "/good").file("file")
     assert capfd.readouterr().err == f"Fetching file.bin ({len(CONTENT) / 1e6:.1f} MB)\n"
+
+
+def test_a_file_without_a_declared_hash_is_recorded_by_its_own(
+    server: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bridge.data.fetching import identity
+
+    monkeypatch.delenv("VENTRAL_DATA", raising=False)
+    address = f"http://127.0.0.1:{server.server_address[1]}/good"
+    data = Dataset("set", "A set", (DataFile("file", "set/file.bin", None, address),), "MIT", "Nobody", "One file")
+    path = data.file("file")
+    assert path.read_bytes() == CONTENT
+    assert data.file("file") == path
+    assert server.seen == ["/good"]  # type: ignore[attr-defined]
+    assert identity(path) == f"sha256:{SHA256}"
+    data.check_reachable()  # it is here: nobody is asked
+    by_hand = DataFile("file", "set/large.bin", None, address, by_hand=True)
+    data = Dataset("set", "A set", (by_hand,), "MIT", "Nobody", "One file")
+    with pytest.raises(UnreachableError, match="too large; its address is http"):
+        data.file("file")
+    assert data.fetch() == []
+
+
+def test_whether_a_source_answers_is_found_out_without_fetching(server: http.server.ThreadingHTTPServer) -> None:
+    gone = at(server, "/missing")
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(UnreachableError, match=r"'set' would have to be fetched, and http.*VENTRAL_DATA") as error:
+        gone.check_reachable()
+    assert "\n" not in str(error.value)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from brainscore_stand_in import assembly_class, images, install
+from brainscore_stand_in import Storage, assembly_class, images, install
 
 from bridge import brainscore
 from bridge.errors import ConfigError, InputError, UnreachableError
@@ -175,6 +175,37 @@ def test_recordings_and_stimuli_through_brainscores_own_loaders(packaged: Stimul
     (both,) = load({**spec, "regions": ["V1", "IT"]}, stimuli)
     assert "IT: not in these recordings" in both.dropped
     brainscore.check_reachable(["MajajHong2015.public", "hvm-public"])  # they lie in the cache
+
+
+def test_brainscores_own_client_fetches_from_a_server(
+    packaged: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is in its cache: its client asks a loopback server, without credentials, and checks the sha1."""
+    from brainscore_core.supported_data_standards.brainio import fetch
+
+    from bridge.stimuli import load as load_stimuli
+
+    with Storage(tmp_path / "brainio") as storage:
+        monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "empty"))
+        monkeypatch.setattr(fetch, "_local_data_path", None)
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", storage.address)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        stimuli = load_stimuli({"kind": "brainscore", "name": "hvm", "identifier": "hvm-public"})
+        assert stimuli.ids == packaged.ids
+        (found,) = load({"kind": "brainscore", "name": "hong", "identifier": "MajajHong2015.public"}, stimuli)
+        assert isinstance(found, Recordings)
+        np.testing.assert_allclose(found.data[0, 0], made(bins=1).values[3, :, 0])
+        assert {name.rpartition(".")[2] for name in storage.asked} == {"csv", "zip", "nc"}
+        name = next(name for name in storage.files if name.endswith(".nc"))
+        storage.files[name] = storage.files[name][:-1] + b"?"
+        monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "again"))
+        monkeypatch.setattr(fetch, "_local_data_path", None)
+        with pytest.raises(UnreachableError, match="SHA1 mismatch"):
+            load({"kind": "brainscore", "name": "hong", "identifier": "MajajHong2015.public"}, stimuli)
 
 
 def test_several_stimulus_sets_are_shown_one_after_the_other(
