@@ -54,10 +54,12 @@ def probe(
         plan = make_plan(parsed, store)
         paths = {name: store.path(plan.stages[name].kind, plan.stages[name].inputs) for name in plan.results}
         tables = [path / "features.csv" for path in paths.values() if (path / "features.csv").exists()]
-        saved = _write_tables(tables, folder)
+        saved = _write_tables(tables, folder) if tables else None
     for sentence in sentences(results):
         print(sentence)
-    print(f"\nReport: {folder / 'report.html'}\nOne row a feature: {saved}")
+    print(f"\nReport: {folder / 'report.html'}")
+    if saved is not None:
+        print(f"One row a feature: {saved}")
     if cards:
         from comparisons.card_command import write_cards
 
@@ -66,15 +68,19 @@ def probe(
 
 
 def only_probes(parsed: Config, sites: list[str] | None) -> Config:
-    """The config with its `probe` comparisons alone (or the default one), and without recordings."""
+    """The config with its `probe` comparisons alone (or the default one), and the recordings that these name."""
     from comparisons.kinds.probe import ProbeComparison
 
     own = [one for one in parsed.comparisons if isinstance(one, ProbeComparison)] or [ProbeComparison()]
     if sites:
         own = [one.model_copy(update={"sites": sites}) for one in own]
-    update: dict[str, Any] = {"comparisons": own, "recordings": []}
+    wanted = {name for one in own for name in one.recordings}
+    # Where a name is wrong all stay, so that the error can say what was meant.
+    wrong = wanted - {one.name for one in parsed.recordings}
+    recordings = [one for one in parsed.recordings if wrong or one.name in wanted]
+    update: dict[str, Any] = {"comparisons": own, "recordings": recordings}
     if (
-        len(own) != len(parsed.comparisons) or parsed.recordings or not parsed.comparisons
+        len(own) != len(parsed.comparisons) or len(recordings) < len(parsed.recordings) or not parsed.comparisons
     ):  # there was more than probes: another run, with a folder of its own
         title = f"What the features encode: {parsed.title or parsed.name}"
         update |= {"name": f"{parsed.name}-probes", "title": title}

@@ -80,10 +80,14 @@ def decode_each(
     components: int = 50,
     permutations: int = 0,
     seed: int = 0,
+    clip: bool = False,
 ) -> dict[str, Decoded]:
     """`decode_across` of several targets by name, each [n] or all [n, k], with the responses decomposed once for all.
 
-    Every target has a penalty of its own. Raises InputError as `decode_across`, and for targets of different widths.
+    Every target has a penalty of its own. With `clip`, a unit that answers to held-out stimuli beyond its range in
+    training is taken at the end of that range: else one that hardly varied in training, such as a unit that looks where
+    no stimulus was, would outweigh all others where it does. Raises InputError as `decode_across`, and for targets of
+    different widths.
     """
     x = np.asarray(responses, np.float64)
     given = [np.asarray(target, np.float64) for target in targets.values()]
@@ -102,7 +106,7 @@ def decode_each(
     predictions, means = np.full_like(stacked, np.nan), np.full_like(stacked, np.nan)
     for held in range(len(names)):
         test = codes == held
-        predictions[test], means[test] = _predicted(x, stacked, codes, test, components, width)
+        predictions[test], means[test] = _predicted(x, stacked, codes, test, components, width, clip)
     error, total = (stacked - predictions) ** 2, (stacked - means) ** 2
     found = {}
     for number, name in enumerate(targets):
@@ -115,12 +119,15 @@ def decode_each(
     return found
 
 
-def _predicted(x: Array, y: Array, codes: NDArray, test: NDArray, components: int, width: int) -> tuple[Array, Array]:
+def _predicted(
+    x: Array, y: Array, codes: NDArray, test: NDArray, components: int, width: int, clip: bool = False
+) -> tuple[Array, Array]:
     """Predictions for the test stimuli and the training mean, each [n_test, target]; columns of `width` belong
     together and share a penalty."""
     train = ~test
     probe = Probe.fit(x[train], y[train], codes[train], components, width)
-    return probe(x[test]), np.broadcast_to(y[train].mean(axis=0), y[test].shape)
+    shown = np.clip(x[test], x[train].min(axis=0), x[train].max(axis=0)) if clip else x[test]
+    return probe(shown), np.broadcast_to(y[train].mean(axis=0), y[test].shape)
 
 
 @dataclass(frozen=True)

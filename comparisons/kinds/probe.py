@@ -1,9 +1,9 @@
 """`kind: probe`: what the features of every chosen site encode, along the stream of every model.
 
-A stage a model presents gratings and scenes, drawn at the network's own input size, and hands the responses to the
-probes; the config's stimuli and recordings play no part. Its artefact holds, besides the results and pictures, a table
-with one row a feature (features.csv), all arrays (features.npz), and what is more than one number a site
-(curves.json: transfer matrices, decimation curves).
+A stage a model presents gratings, drawn scenes and noise, at the network's own input size, and hands the responses to
+the probes; the config's stimuli and recordings play no part, but for `recordings` that are named. Its artefact holds,
+besides the results and pictures, a table with one row a feature (features.csv), all arrays (features.npz), and what is
+more than one number a site (curves.json: transfer matrices, decimation curves).
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ class ProbeComparison(ComparisonSpec):
     kind: Literal["probe"] = "probe"
     sites: Annotated[list[str], Field(min_length=1)] = ["stem", "blocks.*.hook_resid_post"]
     """Globs over site names; SITE/NAME names the latents of a dictionary of the config's `saes`."""
+    recordings: list[str] = []
+    """Names of the config's recordings whose neuroids are probed, too: variables of the config's stimuli that are drawn
+    (a battery), with split-half ceilings, and dimensions at equal numbers of neuroids. None by default."""
     probes: Annotated[list[Part], Field(min_length=1)] = ["tuning", "simplicity", "decoding", "geometry", "fields"]
     """Which probes: selectivity for gratings; how much of each feature Gabors explain; what a linear reader finds
     across conditions; how many dimensions the population fills and how objects lie in it; receptive fields from noise,
@@ -61,7 +64,25 @@ class ProbeComparison(ComparisonSpec):
         models = planner.config.models
         roles = {model.shown_as for model in models}
         alone = "trained" in roles and "untrained" not in roles
-        return [self._add_model(planner, model, alone) for model in models]
+        stages = [self._add_model(planner, model, alone) for model in models]
+        return [*stages, self._add_recordings(planner)] if self.recordings else stages
+
+    def _add_recordings(self, planner: Planner) -> str:
+        from comparisons.responses import add_responses, load_responses
+
+        title, seed = "probing recordings", planner.config.seed
+        brain = add_responses(planner, title, self.recordings, images=False)
+
+        def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.probing.neuroids import probe_recordings
+
+            results, dropped = probe_recordings(load_responses(needed[brain]), planner.stimuli.table, seed)
+            content = {"results": [{**one, "seed": seed} for one in results], "dropped": dropped}
+            write_atomically(folder / "results.json", json.dumps(content))
+
+        code, libraries = (__name__, "comparisons.probing"), ("numpy", "scipy")
+        return planner.add("probe recordings", "probe", {"seed": seed}, build, needs=(brain,), libraries=libraries,
+                           code=code)  # fmt: skip
 
     def _add_model(self, planner: Planner, model: ModelSpec, alone: bool) -> str:
         """`alone`: no untrained network stands beside the trained ones, which the report says."""
@@ -85,13 +106,14 @@ class ProbeComparison(ComparisonSpec):
             write_atomically(folder / "curves.json", json.dumps(found.curves))
             for name, png in found.pictures.items():
                 write_atomically(folder / name, png)
-            write_atomically(folder / "features.csv", found.table.to_csv(index=False))
+            if found.tables:  # geometry and decoding say nothing of single features
+                write_atomically(folder / "features.csv", found.table.to_csv(index=False))
             exhibits = [one.model_dump() for one in found.exhibits]
             content = {"results": results, "dropped": found.dropped, "exhibits": exhibits}
             write_atomically(folder / "results.json", json.dumps(content))
 
         inputs: dict[str, Any] = {
-            **{key: value for key, value in self.content().items() if key != "sites"},
+            **{key: value for key, value in self.content().items() if key not in ("sites", "recordings")},
             "sites": [one.name for one in chosen],
             "seed": config.seed,
             "model": model.fingerprint(),

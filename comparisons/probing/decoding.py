@@ -47,7 +47,7 @@ class Question:
     def rows(self, table: pd.DataFrame) -> NDArray[np.intp]:
         """Its stimuli in a table of conditions."""
         chosen = (table["family"] == self.family).to_numpy()
-        if self.where is not None:
+        if self.where is not None and chosen.any():
             chosen &= table[self.where[0]].to_numpy(float) > self.where[1]
         return np.flatnonzero(chosen)
 
@@ -111,13 +111,14 @@ def decode(
         targets = {name: question.form(part[column].to_numpy()) for name, column in question.targets.items()}
         decoded = decode_each(
             x, targets, question.conditions(part),
-            components=DIMENSIONS, permutations=PERMUTATIONS, seed=seed,
+            components=DIMENSIONS, permutations=PERMUTATIONS, seed=seed, clip=True,
         )  # fmt: skip
         for name, result in decoded.items():
             floor = float(np.quantile(result.floor, 0.95)) if np.isfinite(result.floor).all() else np.nan
             found.say(
                 one, question.measure, result.r2, len(rows), read,
-                f"ridge from {DIMENSIONS} components, tested on {question.left_out} left out",
+                f"ridge from {DIMENSIONS} components, tested on {question.left_out} left out, responses beyond the "
+                "range of training taken at its end",
                 f"95% of label permutations below {floor:.3f}", what=question.named(name),
             )  # fmt: skip
 

@@ -122,21 +122,22 @@ def draw_decimation(found: Found) -> None:
 def _decimation_picture(curves: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib import colormaps
 
-    from comparisons.report.plain import figure, png
+    from comparisons.report.plain import drawing, figure, png
 
-    canvas = figure(6.2, 3.4)
-    axes = canvas.add_axes((0.1, 0.15, 0.55, 0.78))
-    for number, one in enumerate(curves):
-        counts, means, _ = zip(*one["points"], strict=True)
-        shade = colormaps["viridis"](0.92 * number / max(len(curves) - 1, 1))
-        axes.plot(counts, means, "o-", color=shade, markersize=3, linewidth=1.3, label=one["site"])
-    axes.set_xscale("log", base=2)
-    ticks = sorted({point[0] for one in curves for point in one["points"]})
-    axes.set_xticks(ticks, [str(count) for count in ticks])
-    axes.set_xlabel("Images")
-    axes.set_ylabel("TwoNN dimension")
-    axes.set_ylim(bottom=0)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=7)
-    return png(canvas)
+    with drawing():
+        canvas = figure(6.2, 3.4)
+        axes = canvas.add_axes((0.1, 0.15, 0.55, 0.78))
+        for number, one in enumerate(curves):
+            counts, means, _ = zip(*one["points"], strict=True)
+            shade = colormaps["viridis"](0.92 * number / max(len(curves) - 1, 1))
+            axes.plot(counts, means, "o-", color=shade, markersize=3, linewidth=1.3, label=one["site"])
+        axes.set_xscale("log", base=2)
+        ticks = sorted({point[0] for one in curves for point in one["points"]})
+        axes.set_xticks(ticks, [str(count) for count in ticks])
+        axes.set_xlabel("Images")
+        axes.set_ylabel("TwoNN dimension")
+        axes.set_ylim(bottom=0)
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+        axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=7)
+        return png(canvas)

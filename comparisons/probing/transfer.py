@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,7 @@ from probes.decoding import orientation_target, transfer_matrix
 if TYPE_CHECKING:
     import pandas as pd
 
-MEASURE = "read by the first site's probe (R2)"
+MEASURE = "read by the probe of the site before (R2)"
 ASKED = (
     Question(MEASURE, "gratings", {"orientation": "orientation"}, ("cycles",), "frequencies", orientation_target),
     Question(
@@ -63,10 +64,10 @@ def transfer(
                 question.conditions(part), DIMENSIONS,
             )  # fmt: skip
             matrices.append({"target": target, "sites": [one.name for one in group], "matrix": matrix.tolist()})
-            for k, one in enumerate(group):
+            for k, (_, one) in enumerate(pairwise(group)):
                 found.say(
-                    one, MEASURE, float(matrix[0, k]), len(rows), TOKEN,
-                    f"fitted at {group[0].name}, weights kept, on {question.left_out} left out",
+                    one, MEASURE, float(matrix[k, k + 1]), len(rows), TOKEN,
+                    f"weights kept as they were fitted at the site before, on {question.left_out} left out",
                     *(["every token brought to norm 1"] if normalise else []), what=question.named(target),
                 )  # fmt: skip
     if matrices:
@@ -94,32 +95,34 @@ def _words(matrices: Sequence[Mapping]) -> str:
 
 def _drawn(matrices: Sequence[Mapping]) -> bytes:
     """Heat maps, a row a target and a column a basis, as a PNG."""
-    from comparisons.report.plain import figure, png
+    from comparisons.report.plain import drawing, figure, png
+    from comparisons.report.summary import number
 
     targets = list(dict.fromkeys(one["target"] for one in matrices))
     columns = max(sum(one["target"] == target for one in matrices) for target in targets)
-    canvas = figure(2.5 * columns + 1.4, 2.75 * len(targets))
-    for row, target in enumerate(targets):
-        for column, one in enumerate(one for one in matrices if one["target"] == target):
-            axes = canvas.add_subplot(len(targets), columns, row * columns + column + 1)
-            values = np.array(one["matrix"])
-            image = axes.imshow(np.clip(values, 0, 1), vmin=0, vmax=1, cmap="viridis")
-            names = [_short(name) for name in one["sites"]]
-            axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-            axes.set_yticks(range(len(names)), names, fontsize=7)
-            axes.set_title(target if column == 0 else "", loc="left", fontsize=9, fontweight="bold")
-            if len(names) <= 8:
-                for (j, k), value in np.ndenumerate(values):
-                    shade = "white" if value < 0.6 else "black"
-                    said = f"{value:.2f}".replace("-", "\N{MINUS SIGN}") if value > -9.5 else "< \N{MINUS SIGN}9"
-                    axes.text(k, j, said, ha="center", va="center", fontsize=6.5, color=shade)
-            if row == len(targets) - 1:
-                axes.set_xlabel("read at", fontsize=8)
-            if column == 0:
-                axes.set_ylabel("fitted at", fontsize=8)
-    canvas.tight_layout()
-    canvas.colorbar(image, ax=canvas.axes, shrink=0.6, label="R2 (below 0 as 0)", pad=0.02)
-    return png(canvas)
+    with drawing():
+        canvas = figure(2.5 * columns + 1.4, 2.75 * len(targets))
+        for row, target in enumerate(targets):
+            for column, one in enumerate(one for one in matrices if one["target"] == target):
+                axes = canvas.add_subplot(len(targets), columns, row * columns + column + 1)
+                values = np.array(one["matrix"])
+                image = axes.imshow(np.clip(values, 0, 1), vmin=0, vmax=1, cmap="viridis")
+                names = [_short(name) for name in one["sites"]]
+                axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+                axes.set_yticks(range(len(names)), names, fontsize=7)
+                axes.set_title(target if column == 0 else "", loc="left", fontsize=9, fontweight="bold")
+                if len(names) <= 8:
+                    for (j, k), value in np.ndenumerate(values):
+                        shade = "white" if value < 0.6 else "black"
+                        said = number(value, 2) if value > -9.5 else "< \N{MINUS SIGN}9"
+                        axes.text(k, j, said, ha="center", va="center", fontsize=6.5, color=shade)
+                if row == len(targets) - 1:
+                    axes.set_xlabel("read at", fontsize=8)
+                if column == 0:
+                    axes.set_ylabel("fitted at", fontsize=8)
+        canvas.tight_layout()
+        canvas.colorbar(image, ax=canvas.axes, shrink=0.6, label="R2 (below 0 as 0)", pad=0.02)
+        return png(canvas)
 
 
 def _short(name: str) -> str:

@@ -173,7 +173,7 @@ def _draw_field(figure: Figure, card: Card) -> None:
 
 def _draw_history(figure: Figure, card: Card) -> None:
     axes = figure.add_axes((0.345, 0.075, 0.27, 0.115))
-    _heading(figure, 0.345, 0.203, "History over depth: r with the most similar feature")
+    _heading(figure, 0.345, 0.203, "History over depth: r of its best match")
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.set_ylim(0, 1.1)

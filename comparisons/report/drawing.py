@@ -30,6 +30,8 @@ PAGE_COLOURS = {
 }  # fmt: skip
 """Colours of the drawing and the page's variables that take their place in it."""
 
+LOWEST_R2 = -1.0
+"""R2 below it is drawn outside the frame."""
 FEW = 4  # networks, or reference lines, up to which a panel shows all that is known of each
 
 
@@ -192,6 +194,9 @@ def depth_limits(shown: Sequence[Panel]) -> tuple[float, float]:
             heights += [r.estimate for r in select.writes(panel.results, model, role)]
             for r in select.along_stream(panel.results, model, role):
                 heights += [r.estimate, *(r.interval or ())]
+    # An R2 can fall without bound where a reader fails elsewhere; how far says nothing, and would flatten all else.
+    if shown and shown[0].measure.endswith("(R2)"):
+        heights = [max(height, LOWEST_R2) for height in heights]
     return _padded(heights)
 
 

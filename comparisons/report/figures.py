@@ -133,8 +133,9 @@ def _panel(
             axis.label.set_fontsize(8.5 * min(1.0, 36 / max(len(axis.label.get_text()), 1)))
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    title = drawing.short(title, 12 if frame is CELL else 34)
-    size = 10 if len(title) < 22 else 8.5
+    # Beside the title of a narrow panel may stand the stamp.
+    title = drawing.short(title, 12 if frame is CELL and panel.simulated else 34)
+    size = 10 if len(title) < (17 if frame is CELL else 22) else 8.5 if len(title) < 25 or frame is not CELL else 7
     axes.set_title(title, loc="left", fontsize=size, fontweight="bold", pad=8, parse_math=False)
     if panel.simulated:
         _stamp(axes, frame, marked)

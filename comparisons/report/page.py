@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,8 @@ class Picture:
     """The label of each row (empty where titles say it all) and its panels; None stands where one is missing."""
     cell: str
     """Smallest width of a panel of a grid."""
+    compact: bool = False
+    """Whether it stands beside others of its kind: single panels of probes, whose legend and caption the first has."""
 
 
 def pictures(results: RunResults) -> list[Picture]:
@@ -132,8 +134,12 @@ def pictures(results: RunResults) -> list[Picture]:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
                 if len(drawing.prominent(styles)) < len(styles):
                     caption += " Of so many networks, only the trained ones are drawn."
-            found.append(_picture(len(found), heading, caption, plate))
-    return found
+            compact = comparison == "probe" and len(plate.panels) == 1 and plate.panels[0].region == "features"
+            found.append(_picture(len(found), heading, caption, plate, compact))
+    # Stable: figures of several panels first, then the small ones together.
+    found.sort(key=lambda picture: picture.compact)
+    first = next((number for number, picture in enumerate(found) if picture.compact), len(found))
+    return found[: first + 1] + [replace(picture, legend=[], caption="") for picture in found[first + 1 :]]
 
 
 WRITE_CAPTION = (
@@ -143,7 +149,7 @@ WRITE_CAPTION = (
 )
 
 
-def _picture(index: int, heading: str, caption: str, plate: figures.Plate) -> Picture:
+def _picture(index: int, heading: str, caption: str, plate: figures.Plate, compact: bool = False) -> Picture:
     from markupsafe import Markup
 
     full = iter(select.panel_titles(plate.panels))
@@ -156,14 +162,15 @@ def _picture(index: int, heading: str, caption: str, plate: figures.Plate) -> Pi
                 continue
             panel, title = cell
             first = not any(cells)
-            svg = figures.panel_svg(plate, panel, title, f"f{index}p{number}-{column}", first=first)
+            shown = "" if compact else title  # the heading says it
+            svg = figures.panel_svg(plate, panel, shown, f"f{index}p{number}-{column}", first=first)
             cells.append((Markup(svg), _in_words(plate, panel, next(full))))
         rows.append((row.label, cells))
     swatches = [
         (style, Markup(figures.swatch_svg(style, f"f{index}s{number}"))) for number, style in enumerate(plate.drawn)
     ]
     # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
-    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem")
+    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", compact)
 
 
 def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str:
@@ -178,6 +185,8 @@ def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str
         if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
         else "No intervals were computed."
     )
+    if plate.panels[0].measure.endswith("(R2)") and any(r.estimate < drawing.LOWEST_R2 for r in results):
+        parts.append("R2 below \N{MINUS SIGN}1 lies outside the frame; the table has it.")
     if len(drawing.prominent(styles)) < len(styles):
         parts.append("Of so many networks, intervals and writes are drawn for trained ones only; the table has all.")
     without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 144
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Within, text and axes look as in the report's other figures, whatever the user's matplotlib is set to."""
+    from comparisons.report.figures import _settings
+
+    with _settings():
+        yield
 
 
 def figure(width: float, height: float) -> Figure:
@@ -20,9 +31,6 @@ def figure(width: float, height: float) -> Figure:
 
 def png(drawn: Figure) -> bytes:
     """The figure as a PNG; equal figures give equal bytes."""
-    from comparisons.report.figures import _settings
-
     buffer = io.BytesIO()
-    with _settings():
-        drawn.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    drawn.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()

@@ -164,3 +164,17 @@ def test_axes_of_wide_populations_are_those_of_the_singular_value_decomposition(
     low = z[:, :1] * rng.standard_normal((1, 300))
     assert principal_axes(low, 20).shape == (300, 1)
     assert principal_axes(np.zeros((5, 300)), 20).shape == (300, 0)
+
+
+def test_units_that_hardly_varied_in_training_do_not_outweigh_the_others() -> None:
+    """Of units that look at one place each, those at the place left out were silent but for rounding."""
+    angle, place = stimuli()
+    rng = np.random.default_rng(10)
+    shared = population(angle, place, "shared", 0.1)
+    local = np.where(place[:, None] == np.arange(PLACES), 1.0, 1e-6) * rng.standard_normal((len(angle), PLACES))
+    x = np.hstack([shared, local])
+    target = {"orientation": orientation_target(angle)}
+    assert decode_each(x, target, place)["orientation"].r2 < 0
+    assert decode_each(x, target, place, clip=True)["orientation"].r2 > 0.8
+    inside = decode_each(shared, target, place, clip=True)["orientation"].r2
+    assert inside == pytest.approx(decode_each(shared, target, place)["orientation"].r2, abs=0.1)

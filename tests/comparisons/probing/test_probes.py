@@ -256,14 +256,24 @@ def test_latents_of_a_dictionary_are_probed_at_its_site(
     ventral: Callable[..., tuple[int, str, str]],
     written: Callable[[dict[str, Any]], Path],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Before and after TopK, with the variance that it leaves unexplained on gratings."""
     place = "blocks.1.hook_resid_post"
     training = {"architecture": {"kind": "topk", "latents": 32, "k": 4}, "epochs": 4, "batch": 64}
     probes["saes"] = [{"kind": "train", "name": "topk", "sites": [place], "training": training, "least_explained": -9}]
     probes["comparisons"][0] |= {"sites": [f"{place}/topk"], "probes": ["tuning", "simplicity", "geometry"]}
-    code, _, error = ventral("probe", written(probes), "--out", tmp_path / "out")
+    monkeypatch.setattr("comparisons.card_command.NOISE", 200)
+    monkeypatch.setattr("comparisons.card_command.SCENES", 30)
+    card = f"net:{place}/topk:3"
+    code, told, error = ventral("probe", written(probes), "--out", tmp_path / "out", "--card", card)
     assert code == 0, error
+    drawn = tmp_path / "out" / "cards" / "net-blocks.1.hook_resid_post-topk-3.html"
+    assert f"Card: {drawn}" in told
+    assert "32 latents of topk" in drawn.read_text()
+    code, _, error = ventral("probe", written(probes), "--out", tmp_path / "out", "--card", card.replace(":3", ":32"))
+    assert code == 2
+    assert "has features 0 to 31, not 32" in error
     results = json.loads((tmp_path / "out" / "results.json").read_text())["results"]
     found = {result["measure"]: result for result in results if result["comparison"] == "probe"}
     assert {"FVU on gratings", "share of simple features", "effective number of live latents"} <= set(found)
@@ -272,3 +282,78 @@ def test_latents_of_a_dictionary_are_probed_at_its_site(
     table = pd.read_csv(tmp_path / "out" / "features.csv")
     assert len(table) == 32
     assert {"simplicity", "circular_variance", "post_circular_variance", "post_state"} <= set(table)
+
+
+def test_recordings_that_are_named_are_probed(
+    probes: dict[str, Any],
+    ventral: Callable[..., tuple[int, str, str]],
+    written: Callable[[dict[str, Any]], Path],
+    tmp_path: Path,
+) -> None:
+    """Simulated ones, SIMULATED in the report; the other recordings play no part, and no table of features is made."""
+    probes["stimuli"] |= {"limit": {"gratings": 96}}
+    probes["recordings"] = [
+        {"kind": "simulated", "name": "stream", "truth": "residual"},
+        {"kind": "simulated", "name": "other", "truth": "nhbt"},
+    ]
+    probes["comparisons"] = [{**SMALL, "sites": ["stem"], "probes": ["geometry"], "recordings": ["stream"]}]
+    code, told, error = ventral("probe", written(probes), "--out", tmp_path / "out")
+    assert code == 0, error
+    assert "One row a feature" not in told
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    mine = [result for result in found["results"] if result["role"] == "reference"]
+    assert {result["recordings"] for result in mine} == {"neuroids of stream"}
+    assert {result["model"] for result in mine} == {f"stream {region}" for region in ("V1", "V2", "V4", "IT")}
+    assert all(result["simulated"] for result in mine)
+    assert "participation ratio, matched" in {result["measure"] for result in mine}
+    assert "SIMULATED" in (tmp_path / "out" / "report.html").read_text()
+    probes["comparisons"][0]["recordings"] = ["streem"]
+    code, _, error = ventral("probe", written(probes), "--out", tmp_path / "out")
+    assert code == 2
+    assert "did you mean 'stream'" in error
+
+
+def test_neuroids_tell_of_gratings_as_far_as_their_trials_repeat() -> None:
+    """Two regions with the same code for orientation; the second has as much noise that half of what is read is noise,
+    and one neuroid that says nothing."""
+    from bridge.recordings.recordings import Recordings
+    from bridge.stimuli.battery import Battery
+    from comparisons.probing.neuroids import probe_recordings
+    from probes.decoding import orientation_target
+
+    table = Battery(name="g", families=("gratings",), limit={"gratings": 120}, size=64).load().table
+    rng = np.random.default_rng(0)
+    code = orientation_target(table["orientation"]) @ rng.standard_normal((2, 60))
+    noise = rng.standard_normal((6, 120, 60)) * np.where(np.arange(60) < 30, 0.3, 12)
+    data = code + noise
+    data[:, :, 59] = 1
+    neuroids = pd.DataFrame({"neuroid_id": range(60), "region": ["V1"] * 30 + ["IT"] * 30, "subject": ["a", "b"] * 30})
+    order = rng.permutation(120)  # aligned by id, not by place
+    recordings = Recordings("made", data[:, order], tuple(table.index[order]), neuroids, simulated=True)
+    results, dropped = probe_recordings([recordings], table, 0)
+    of = {(r["model"], r["region"]): r for r in results if r["measure"] == "decoded from gratings (R2)"}
+    clean, noisy = (of[f"made {region}", "orientation, other frequencies"] for region in ("V1", "IT"))
+    assert clean["estimate"] > 0.9
+    assert clean["ceiling"][0] > 0.95
+    assert noisy["estimate"] < 0.7
+    assert noisy["ceiling"][0] < 0.9
+    assert all(abs(of[f"made {region}", "log frequency, other orientations"]["estimate"]) < 0.3 for region in ("V1",))
+    assert (clean["n_subjects"], clean["n_stimuli"], clean["simulated"]) == (2, 120, True)
+    assert dropped[0].startswith("made IT: 1 of 30 neuroids")
+    assert {
+        "29 of 30" in r["notes"][0] or "29 of 29" in r["notes"][0] for r in results if "matched" in r["measure"]
+    } == {True}
+
+
+def test_halves_hold_every_shown_repetition_once() -> None:
+    from comparisons.probing.neuroids import _halves
+
+    data = np.arange(6.0)[:, None, None] + np.zeros((6, 4, 2))
+    data[4:, 1] = np.nan
+    halves = _halves(data, np.random.default_rng(0))
+    assert halves is not None
+    assert np.isfinite(halves).all()
+    np.testing.assert_allclose(halves.mean(axis=0)[[0, 1], 0], [2.5, 1.5])
+    assert (halves[0] != halves[1]).any()
+    data[1:, 2] = np.nan
+    assert _halves(data, np.random.default_rng(0)) is None
