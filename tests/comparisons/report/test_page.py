@@ -294,3 +294,19 @@ def test_exhibits_are_embedded_where_their_folder_is_known(run_of: RunOf, tmp_pa
     (tmp_path / "figures" / "one.png").unlink()
     with pytest.raises(StorageError, match=r"one\.png cannot be read"):
         render(run, tmp_path)
+
+
+def test_small_figures_of_probes_stand_together(run_of: RunOf) -> None:
+    """Those of single features share a gallery and its first legend; those of several variables keep their own."""
+    run = run_of(regions=("features",), measures=("share", "median"), ceilings=False, references=False)
+    small = [r.model_copy(update={"comparison": "probe"}) for r in run.results if r.site and "write" not in r.site]
+    several = [
+        r.model_copy(update={"region": name, "measure": "decoded (R2)", "estimate": -5.0})
+        for name in ("x", "y") for r in small if r.measure == "share"
+    ]  # fmt: skip
+    for results in ((*several, *small), (*small,)):
+        page = render(run.model_copy(update={"results": results, "verdicts": ()}))
+        assert page.count('<div class="gallery">') == 1
+        assert page.count('<ul class="legend"') == 1 + (len(results) > len(small))
+        assert page.count("<figure") == 2 + (len(results) > len(small))
+        assert ("lies outside the frame" in page) == (len(results) > len(small))
