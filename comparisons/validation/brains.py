@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
 
 GRATINGS = "gratings"
+VARIABLES = 6
+"""Simple dimensions whose decoding errors are followed: what `kind: variability` asks about by default."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def by_errors(data: DataSet, seed: int) -> dict[str, str]:
     from comparisons.verdicts.variability import LEAST_DIRECT, by_transport
 
     regions = data.recordings.neuroids["region"].tolist()
-    values = np.asarray(data.bands.simple, np.float64)
+    values = np.asarray(data.bands.simple[:, :VARIABLES], np.float64)
     found = transports(data.recordings.data.astype(np.float64), regions, values, seed=seed)
     direct = found[0].direct
     told = direct is not None and direct.lower > LEAST_DIRECT
