@@ -27,6 +27,8 @@ from numpy.typing import NDArray
 
 from bridge.errors import InputError
 from comparisons.encoding.banded import folds_of
+from comparisons.encoding.evaluation import nanmean
+from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance
 
 Array = NDArray[np.float64]
 PENALTIES = np.logspace(0, 4, 13)
@@ -96,9 +98,9 @@ def transports(
 
     `trials` [rep, n, neuroid] are simultaneous responses (NaN where a repetition was not shown), `regions` [neuroid]
     the areas, `order` those asked about from early to late (default: as they first appear), `values` [n, variable] the
-    stimulus variables. Intervals resample stimuli, with no new fit. Neuroids that do not vary over stimuli are left
-    out. Raises InputError for shapes that do not fit, one repetition, fewer than 40 stimuli, fewer than two areas, and
-    areas of fewer than 10 neuroids: nothing could be said there.
+    stimulus variables. Intervals resample stimuli, with no new fit. Neuroids that are not `reliable` are left out.
+    Raises InputError for shapes that do not fit, one repetition, fewer than 40 stimuli, fewer than two areas, and areas
+    of fewer than 10 reliable neuroids: nothing could be said there.
     """
     names = tuple(dict.fromkeys(regions)) if order is None else tuple(order)
     y, areas, s = checked(trials, regions, values, names)
@@ -143,13 +145,22 @@ def checked(
         raise InputError("The stimulus variables hold values that are not numbers, or do not vary over these stimuli.")
     s = ((s - s.mean(axis=0)) / np.where(spread > 0, spread, 1))[:, spread > 0]
     y = stabilised(trials)
-    with np.errstate(invalid="ignore"):
-        varying = np.nan_to_num(np.nanvar(np.nanmean(y, axis=0), axis=0)) > 0
-    y, areas = y[:, :, varying], areas[varying]
+    kept = reliable(y)
+    y, areas = y[:, :, kept], areas[kept]
     for name in names:
         if (count := int((areas == name).sum())) < LEAST_NEUROIDS:
-            raise InputError(f"{name} has {count} neuroids that respond; two halves need {LEAST_NEUROIDS} or more.")
+            raise InputError(f"{name} has {count} reliable neuroids; two halves need {LEAST_NEUROIDS} or more.")
     return y, areas, s
+
+
+def reliable(y: Array) -> NDArray[np.bool_]:
+    """Neuroids [neuroid] of responses [rep, n, neuroid] whose signal variance is a fifth of their mean response's or
+    more: an area of neuroids that do not respond to the stimuli tells nothing of them, and nothing of inheritance."""
+    mean = nanmean(y)
+    with np.errstate(invalid="ignore"):
+        spread, size = np.nanvar(mean, axis=0, ddof=1), np.nanmax(np.abs(mean), axis=0)
+        varies = spread > (1e-9 * size) ** 2
+    return varies & (signal_variance(y) >= LEAST_RELIABLE * spread)
 
 
 def stabilised(trials: np.ndarray) -> Array:

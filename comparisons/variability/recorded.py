@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bridge.errors import InputError
-from comparisons.variability.decoder_error import Bounded, Transport, transports
+from comparisons.variability.decoder_error import Bounded, Transport, reliable, stabilised, transports
 from comparisons.variability.gain import variability
 from comparisons.variability.profile import Profile, profiles
 from comparisons.variability.tetrad import tetrad
@@ -85,6 +85,8 @@ def judge(
         found = transports(one.data, regions, values, order=names, draws=draws, seed=seed)
     except InputError as error:
         return untestable(str(error))
+    left_out = int((~reliable(stabilised(one.data))).sum())
+    dropped += [f"{one.name}: {left_out} of {len(regions)} neuroids, which are not reliable"] if left_out else []
     results += [row for part in found for row in _of_transport(part, about)]
     curves["transport"] = [_told(part) for part in found]
     if len(names) > 2:
