@@ -6,8 +6,9 @@ deleted latents share, and that can be read from the stream:
     s_t = sum_f a_tf r_tf / sum_f a_tf^2      the pooled slope at token t, over latents with beta < 0; r_tf is b_tf
                                               without what the *other* latents explain
     g_t = ridge of s_t on (all latents, x)    the gate as it can be read from the stream, per SD
-    b_f ~ mod_f (a_f g) + all latents + x     mod_f > 0: where g is low, f is deleted more
+    b_f ~ mod_f (a_f g) + all latents + x + a_f^2     mod_f > 0: where g is low, f is deleted more
 
+(a_f^2 because a deletion that grows with the latent's own activation is no context: large sums of latents predict it.)
 The gate is estimated on half of the stimuli and tested on the other, both ways, and the two mod_f are averaged.
 M_fh, the coefficient of a_f g for the write along *another* latent h, says how large mod_f would be for a block that
 mixes everything non-linearly (an untrained one).
@@ -139,6 +140,13 @@ class _Half:
         gram = (self.additive.T @ self.additive).astype(np.float64) / len(latents)
         gram[np.diag_indices_from(gram)] += 1e-6 * np.trace(gram) / len(gram)
         self.inverse = np.linalg.inv(gram)
+        squares = centred(latents[:, self.varies] ** 2)
+        self.curved = squares - self.additive @ (self.inverse @ (self.additive.T @ squares / len(latents))).astype(
+            x.dtype
+        )
+        size = (self.curved**2).mean(axis=0)
+        # Of latents that are active at one level, the square is the activation itself.
+        self.curved[:, size < 1e-6 * (squares**2).mean(axis=0)] = 0
 
     def gate(self, writes: Array) -> _Gate | None:
         """The gate that this half's writes show; None where no latent has a negative slope."""
@@ -154,6 +162,12 @@ class _Half:
         place = which[self.varies]
         return pooled_slope(self.latents[:, which], fit.errors[:, place], fit.own[place])
 
+    def _straight(self, values: Array) -> Array:
+        """Columns [n, v] without what each latent's own square explains of its column."""
+        size = (self.curved**2).sum(axis=0)
+        share = (self.curved * values).sum(axis=0) / np.where(size > 0, size, 1)
+        return values - self.curved * share
+
     def modulations(self, writes: Array, gate: _Gate) -> tuple[Array, Array, float]:
         """(M [m, m] with mod on its diagonal, standard errors of mod [m], correlation of the gate with the pooled
         slope), for a gate that was estimated on the other half."""
@@ -168,11 +182,14 @@ class _Half:
         solved = self.inverse @ (self.additive.T @ both / n)
         both -= self.additive @ solved.astype(both.dtype)
         products, errors = both[:, :m], both[:, m:]
+        products[:, self.varies] = self._straight(products[:, self.varies])
         size = (products**2).mean(axis=0).astype(np.float64)
         alive = self.varies & (size > 1e-12 * max(float(size.max()), 1e-300))
         matrix[alive] = (products.T @ errors)[alive] / n / size[alive, None]
         mod = np.diag(matrix)
-        influence = products[:, alive] * (errors[:, alive] - products[:, alive] * mod[alive].astype(both.dtype))
+        own_errors = errors.copy()
+        own_errors[:, self.varies] = self._straight(errors[:, self.varies])
+        influence = products[:, alive] * (own_errors[:, alive] - products[:, alive] * mod[alive].astype(both.dtype))
         spread = clustered_se(influence, self.groups) / size[alive]
         se[alive] = spread * np.sqrt(n / max(n - self.additive.shape[1] - 2, 1))
         which = gate.negative & self.varies
