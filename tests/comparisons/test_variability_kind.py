@@ -10,7 +10,7 @@ import pytest
 
 from bridge.errors import ConfigError
 from bridge.store import Store
-from comparisons.config import parse
+from comparisons.config import load, parse
 from comparisons.networks import Network, networks_of
 from comparisons.plan import make_plan
 from comparisons.results import Result
@@ -96,3 +96,15 @@ def test_networks_are_named_by_models_of_the_config(config: dict[str, Any]) -> N
     nothing = parse({**config, "comparisons": [], "models": config["models"][1:]})
     with pytest.raises(ConfigError, match="no trained model"):
         networks_of(nothing, None)
+
+
+def test_the_config_of_five_seeds_names_what_a_verdict_asks_for(tmp_path: Path) -> None:
+    plan = make_plan(load("five_seeds"), Store(tmp_path))
+    verdicts = [name for name in plan.results if "verdict on" in name]
+    assert verdicts == [
+        "1: variability, verdict on residual-narrow",
+        "1: variability, verdict on plain-narrow",
+        "2: editing, verdict on residual-narrow",
+    ]
+    assert len(plan.stages[verdicts[0]].needs) == 15
+    assert len(plan.stages[verdicts[2]].needs) == 45, "three blocks of fifteen networks"
