@@ -138,3 +138,15 @@ def test_v1_counts_are_more_variable_than_poisson(data_folder: Path) -> None:
         assert 1 < fano < 4, one.name
         assert 0 < gain < 1.5, one.name
         assert np.nanmedian(likely) == pytest.approx(gain, abs=0.25), one.name
+
+
+@pytest.mark.data
+def test_it_counts_are_more_variable_than_poisson(data_folder: Path) -> None:
+    """Zhang et al.'s 132 IT neurons, recorded one after the other."""
+    from bridge.data import dataset
+
+    (one,) = dataset("zhang_desimone_it").recordings()
+    found = variability(one.data)
+    assert 1 < np.nanmedian(found.fano) < 4
+    assert 0.05 < np.nanmedian(found.gain_variance) < 1
+    assert np.nanmedian(likely_gain_variance(one.data)) == pytest.approx(np.nanmedian(found.gain_variance), abs=0.1)
