@@ -12,13 +12,14 @@ import numpy as np
 from bridge.recordings.selection import layer_clause
 from bridge.store import write_atomically
 from comparisons.features import Features, site_features
+from comparisons.persistence.rdm_only import judged_rdms
 from comparisons.persistence.recorded import Bands, RecordedPersistence, recorded_persistence, verdict_on
 from comparisons.responses import comparable
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
     from bridge.recordings.base import RecordingsSpec
-    from bridge.recordings.recordings import Recordings
+    from bridge.recordings.recordings import Recordings, RegionRDMs
     from comparisons.kinds.persistence import ComplexBand, PersistenceComparison
     from comparisons.plan import Planner, Progress
 
@@ -51,9 +52,10 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
         exhibits: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         verdicts, dropped, kept = [], list(left_out), {}
+        only_rdms: dict[str, list[RegionRDMs]] = {}
         for recordings in one.load(planner.stimuli):
             if not isinstance(recordings, Recordings):
-                dropped.append(f"persistence: {recordings.name} holds RDMs only; compare them by kind: rsa")
+                only_rdms.setdefault(recordings.name, []).append(recordings)
                 continue
             bands = _bands(planner, spec, one, recordings, features, model, needed)
             progress(0.3)
@@ -69,6 +71,11 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
             if draw_by_region(curves, folder / file):
                 exhibits.append(exhibit(curves, recordings, verdict.answer, file))
             progress(1.0)
+        for regions in only_rdms.values():
+            own = [_bands(planner, spec, one, region, features, model, needed) for region in regions]
+            more, verdict, left = judged_rdms(regions, own, planner.stimuli, draws=spec.draws, seed=config.seed)
+            results, dropped = results + more, dropped + left
+            verdicts.append(verdict.model_dump())
         write_atomically(folder / RECORDED, json.dumps(kept, indent=1))
         content = {"results": results, "verdicts": verdicts, "dropped": dropped, "exhibits": exhibits}
         write_atomically(folder / "results.json", json.dumps(content))
@@ -107,7 +114,7 @@ def _bands(
     planner: Planner,
     spec: PersistenceComparison,
     one: RecordingsSpec,
-    recordings: Recordings,
+    recordings: Recordings | RegionRDMs,
     features: Features | None,
     model: ModelSpec | None,
     needed: Mapping[str, Path],
@@ -135,7 +142,7 @@ def _complex(
     planner: Planner,
     spec: PersistenceComparison,
     band: ComplexBand,
-    recordings: Recordings,
+    recordings: Recordings | RegionRDMs,
     features: Features,
     model: ModelSpec,
     needed: Mapping[str, Path],

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from comparisons.persistence.grating_cells import Decodability
+from comparisons.persistence.partial_rsa import PartialRSA
 from comparisons.persistence.unique_simple import COUPLED, UniqueSimple
 from comparisons.results import Verdict
 from comparisons.verdicts.evidence import STRONG, Estimate, bayes_factor
@@ -98,6 +99,37 @@ def by_decodability(
             return _verdict("REFUTED", subject, told, numbers, simulated)
         told.append(f"but it is not decoded in {first.region} either, so that nothing was there to lose")
     return _verdict("INCONCLUSIVE", subject, told, numbers, simulated)
+
+
+def by_partial_rsa(
+    found: Mapping[str, PartialRSA], regions: Sequence[str], subject: str, *, missing: str = "", simulated: bool = False
+) -> Verdict:
+    """What partial RSA says where only RDMs are public: never SUPPORTED, never REFUTED.
+
+    A partial correlation beyond a complex RDM is also what that RDM leaves out, and its absence may be one of power:
+    the grade is weak either way. NOT TESTABLE without two regions, or with `missing` (why there is no complex band).
+    """
+    if not missing and len(regions) > 1 and not {regions[0], regions[-1]} <= set(found):
+        missing = f"the RDMs of {regions[0]} or {regions[-1]} could not be compared (what was left out says why)"
+    if missing or (missing := _missing(regions, found)):
+        return not_testable(subject, [missing], simulated=simulated)
+    first, last = regions[0], regions[-1]
+    told: list[str] = []
+    numbers: dict[str, float] = {}
+    for region in (first, last):
+        one = found[region]
+        low, high = one.rsa.interval()[0]
+        told.append(
+            f"partial RSA of simple features in {region}: {one.rsa.estimate[0]:.3f} [{low:.3f}, {high:.3f}], "
+            f"{one.without.estimate[0]:.3f} with nothing taken out"
+        )
+        numbers |= {f"partial {region}": one.rsa.estimate[0], f"raw {region}": one.without.estimate[0]}
+    coupling = max(one.coupling for one in found.values())
+    told.append(
+        f"only RDMs are public: the evidence is weak and decides nothing ({coupling:.0%} of the simple RDM is shared "
+        "with what was taken out, and what that misses counts for simple features)"
+    )
+    return _verdict("INCONCLUSIVE", subject, told, {**numbers, "coupling": coupling}, simulated)
 
 
 @dataclass(frozen=True)

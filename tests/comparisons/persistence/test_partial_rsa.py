@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from planned import made
 
 from bridge.errors import InputError
 from comparisons.persistence.partial_rsa import partial_rsa, rdm_coupling
@@ -46,3 +47,34 @@ def test_nuisances_that_say_nothing_are_left_out() -> None:
     assert found.nuisances == ("complex",)
     with pytest.raises(InputError, match="None of the nuisance"):
         partial_rsa(rdm(3), {"category": np.ones(PAIRS)}, region)
+
+
+def test_rdms_never_decide(made_dataset: object) -> None:
+    """A data set of RDMs in V1 and IT: partial and plain numbers for both regions; the verdict decides nothing."""
+    stimuli = {"kind": "battery", "name": "few", "families": ["gratings"], "limit": {"gratings": 12}, "size": 32}
+    content = {
+        "name": "rdms",
+        "stimuli": stimuli,
+        "models": [{"kind": "cifar-resnet", "name": "net", "untrained": True}],
+        "recordings": [{"kind": "dataset", "name": "made"}],
+        "capture": {"workers": 0},
+        "comparisons": [
+            {
+                "kind": "persistence", "sites": ["blocks.0.hook_resid_post"], "scenes": 0, "gratings": 120,
+                "draws": 100, "permutations": 0, "baselines": [], "simplicity_images": 50,
+                "complex": {"model": "net", "sites": ["blocks.8.hook_resid_post"]},
+            }
+        ],
+    }  # fmt: skip
+    told = made(content)
+    numbers = {(one.measure, one.region): one for one in told.results if one.recordings == "made"}
+    assert set(numbers) == {
+        (f"{kind}RSA of simple features", region) for kind in ("partial ", "") for region in ("V1", "IT")
+    }
+    assert numbers["RSA of simple features", "V1"].ceiling is not None
+    (verdict,) = (one for one in told.verdicts if one.subject == "made")
+    assert verdict.answer == "INCONCLUSIVE"
+    assert "weak" in verdict.reasons[-1]
+    del content["comparisons"][0]["complex"]  # type: ignore[attr-defined]
+    (verdict,) = (one for one in made(content).verdicts if one.subject == "made")
+    assert verdict.answer == "NOT TESTABLE"
