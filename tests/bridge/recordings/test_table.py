@@ -163,7 +163,8 @@ def test_empty_values_and_unknown_ids_are_counted(write: Write) -> None:
     table.loc[0, "spikes"] = np.nan
     found = one(write(table, repetition="presentation"))
     assert found.dropped[0] == "1 of 15 rows, whose value is empty"
-    assert np.isnan(found.data[0, 0, 0])
+    assert np.isnan(found.data[0, 0, list(found.neuroids["neuroid_id"]).index("u1")])
+    assert np.isnan(found.data).sum() == 1 + 3  # and the third presentation, which the first image did not have
     few = StimulusSet("few", pd.DataFrame(index=pd.Index(["002"], name="stimulus_id")), None)
     assert "1 of 2 recorded stimuli" in one(write(trials()), few).dropped[-1]
 
