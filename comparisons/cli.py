@@ -12,6 +12,7 @@ import typer
 
 from bridge.errors import UserError
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.power_command import power
 from comparisons.probe_command import probe
 from comparisons.sae_commands import app as sae_app
 from comparisons.validate_command import validate
@@ -104,6 +105,7 @@ def capture(
 
 app.command()(probe)
 app.command()(validate)
+app.command()(power)
 
 
 @app.command("configs")
