@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -57,6 +57,9 @@ def judge(
     if len(one.data) < 2:
         why = "each stimulus was shown once, and variability is what differs between repetitions"
         return Judged(not_testable(one.name, why, simulated=simulated), [], [], {})
+    if not (np.isfinite(one.data).sum(axis=0) > 1).any():
+        why = "no stimulus was shown twice (to all areas, where they were recorded together)"
+        return Judged(not_testable(one.name, why, simulated=simulated), [], list(one.dropped), {})
     names = one.regions if order is None else tuple(name for name in order if name in one.regions)
     about = _about(one, draws, seed)
     results, dropped, curves = _spread(one, names, about, seed)
@@ -101,6 +104,20 @@ def judge(
         except InputError as error:
             dropped.append(f"{one.name}: tetrad undefined ({error})")
     return Judged(by_transport(found, one.name, simulated=simulated), results, dropped, curves)
+
+
+def with_repetitions(one: Recordings) -> Recordings:
+    """The stimuli that have two trials or more in which all areas were recorded, where areas were recorded together;
+    what was left out is said in `dropped`. Large sets show most of their stimuli once."""
+    if not one.simultaneous or len(one.regions) < 2 or len(one.data) < 2:
+        return one
+    shown = np.isfinite(one.data)
+    used = shown.any(axis=(0, 1))
+    repeated = shown[:, :, used].all(axis=2).sum(axis=0) >= 2
+    if repeated.all():
+        return one
+    why = f"{int((~repeated).sum())} of {len(repeated)} stimuli, without two trials in which all areas were recorded"
+    return replace(one.select(stimuli=repeated), dropped=(*one.dropped, why))
 
 
 def factor_values(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -34,10 +34,12 @@ def _add(planner: Planner, asked: VariabilityComparison, spec: RecordingsSpec) -
     seed = planner.config.seed
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
-        from comparisons.variability.recorded import UNKNOWN, judge
+        from bridge.recordings.recordings import Recordings
+        from comparisons.variability.recorded import UNKNOWN, judge, with_repetitions
 
         judged = []
-        for one in spec.load(planner.stimuli):
+        for found in spec.load(planner.stimuli):
+            one = with_repetitions(found) if isinstance(found, Recordings) else found
             try:
                 values, why = variables(planner.stimuli, one, asked), UNKNOWN
             except InputError as error:

@@ -14,7 +14,7 @@ from bridge.recordings.recordings import Recordings, RegionRDMs
 from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, record
 from comparisons.config import parse
 from comparisons.run import run
-from comparisons.variability.recorded import Judged, factor_values, judge
+from comparisons.variability.recorded import Judged, factor_values, judge, with_repetitions
 
 N, D = 100, 8
 
@@ -112,6 +112,22 @@ def test_areas_that_were_not_recorded_are_missing_not_filled_in() -> None:
     assert told.verdict.answer == "SUPPORTED"
     assert "simulated ventral stream: V2 was not recorded" in told.dropped
     assert not any("V2" in name for name in told.verdict.numbers)
+
+
+def test_stimuli_without_repetitions_are_left_out() -> None:
+    whole = brain("residual")
+    data = whole.data.copy()
+    data[1:, ::2] = np.nan
+    data[:, 1, -1] = np.nan  # one neuroid missed one of the others
+    kept = with_repetitions(cut(whole, data=data))
+    assert kept.stimulus_ids == whole.stimulus_ids[3::2]
+    assert "51 of 100 stimuli, without two trials" in kept.dropped[-1]
+    assert with_repetitions(whole) is whole
+    told = judged(kept, energies()[3::2])
+    assert told.verdict.answer in ("SUPPORTED", "INCONCLUSIVE")
+    none = judged(with_repetitions(cut(whole, data=np.where(np.arange(20)[:, None, None] < 1, data, np.nan))),
+                  np.zeros((0, D)))  # fmt: skip
+    assert none.verdict.answer == "NOT TESTABLE"
 
 
 def test_factors_are_columns_of_the_stimuli() -> None:
