@@ -7,9 +7,9 @@ beta_f = -1: f is deleted, (-1, 0): in part, 0: kept, > 0: amplified. The regres
 marginal slopes blur what happens to correlated latents (`marginal_slopes` is here to show that). The dictionary must
 have been trained on other tokens than those that are given here.
 
-A dictionary's errors change the size of slopes. Of planted deletions (SIMULATED, comparisons.validation.planted_editing)
-it found, as medians over features: 1.1 of the true slope with decoder directions at cosine .9 and sparse codes (which
-are shrunk a little), .9 at cosine .7; with codes of one step (top k of the projections) .7 and .6.
+A dictionary's errors change the size of slopes. Of planted deletions (SIMULATED, validation.planted_editing)
+it found, as medians over features: 1.1 of the true slope with decoder directions at cosine .9 and sparse codes (a bit
+shrunk), .9 at cosine .7; with codes of one step (top k of the projections) .7 and .6.
 """
 
 from __future__ import annotations
