@@ -102,7 +102,7 @@ def simplicity(n: int, p: int, features: int, at_least: float) -> Row:
         ratio,
         difference,
         f">= {at_least:g}x, < 1e-4",
-        ratio >= at_least and difference < 1e-4,
+        bool(ratio >= at_least and difference < 1e-4),
         f"the same penalty for {100 * same:.2f}% of features",
         theirs.cpu / ours.cpu,
     )
@@ -124,7 +124,7 @@ def two_nn(points: int, width: int, dimensions: int) -> Row:
     ratio = theirs.clock / ours.clock
     difference = abs(ours.value - theirs.value)
     name = f"TwoNN, {points} points in {width} coordinates, against scikit-dimension"
-    met = ratio >= 1 and difference < 1e-9
+    met = bool(ratio >= 1 and difference < 1e-9)
     return Row(name, ours.clock, theirs.clock, ratio, difference, ">= 1x", met, "", theirs.cpu / ours.cpu)
 
 
