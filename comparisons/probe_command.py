@@ -39,7 +39,7 @@ def probe(
         ),
     ] = None,
 ) -> None:
-    """Say what the features of the models encode: tuning, Gabor simplicity, decoding, geometry, feature cards."""
+    """Say what features encode: tuning, Gabor simplicity, decoding, geometry, receptive fields, feature cards."""
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import make_plan
