@@ -88,6 +88,9 @@ class Planner:
 
     def __init__(self, config: Config, store: Store):
         self.config = config
+        """The config as the comparison that adds stages sees it: with the models that it is about."""
+        self.models = {model.name: model for model in config.models}
+        """All models of the config, by name."""
         self.store = store
         self.log: Log | None = None
         """Told how trainings stand, besides the reporter; changes nothing that is computed."""

@@ -104,10 +104,9 @@ def _model(planner: Planner, band: ComplexBand) -> ModelSpec:
     """The model of the complex band. Raises ConfigError for one that the config does not have."""
     from bridge.errors import ConfigError, did_you_mean
 
-    known = {model.name: model for model in planner.config.models}
-    if band.model not in known:
-        raise ConfigError(f"complex: names the model {band.model!r}; {did_you_mean(band.model, known)}.")
-    return known[band.model]
+    if band.model not in planner.models:
+        raise ConfigError(f"complex: names the model {band.model!r}; {did_you_mean(band.model, planner.models)}.")
+    return planner.models[band.model]
 
 
 def _bands(
