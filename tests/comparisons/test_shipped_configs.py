@@ -9,7 +9,7 @@ import pytest
 
 from bridge.store import Store
 from comparisons.config import load
-from comparisons.results import Result
+from comparisons.results import Result, RunResults
 from comparisons.run import run
 
 
@@ -55,14 +55,65 @@ def test_resnet20_against_the_human_ventral_stream(data_folder: Path, tmp_path: 
     assert again == results
 
 
-def test_the_demo_labels_what_is_simulated_and_sees_the_known_difference(tmp_path: Path) -> None:
-    config = load("demo", ["comparisons.0.draws=5", "comparisons.0.permutations=0"])
-    made = run(config, tmp_path)
-    assert all(r.simulated for r in made.results)
-    assert "SIMULATED" in (tmp_path / "report.html").read_text()
+FEWER = (
+    "comparisons.0.draws=100",
+    "comparisons.0.permutations=0",
+    "comparisons.0.baselines=[]",
+    "comparisons.1.images=4",
+    "comparisons.1.labelled=64",
+    "comparisons.1.draws=200",
+    "saes.0.training.epochs=3",
+    "saes.0.models=[residual, plain twin, untrained]",
+    "comparisons.3.draws=5",
+)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunResults, Path]:
+    folder = tmp_path_factory.mktemp("demo")
+    return run(load("demo", FEWER), folder), folder
+
+
+def test_the_demo_labels_what_is_simulated_and_sees_the_known_difference(demo: tuple[RunResults, Path]) -> None:
+    made, folder = demo
+    brains = ("residual brain", "hierarchical brain")
+    assert all(r.simulated == (r.recordings in brains) for r in made.results)
+    assert all(v.simulated == (v.subject in brains) for v in made.verdicts)
+    assert "SIMULATED" in (folder / "report.html").read_text()
     assert {r.role for r in made.results} == {"trained", "untrained", "control", "reference"}
     late = {
-        name: np.max([r.estimate for r in made.results if (r.recordings, r.region) == (name, "IT")])
-        for name in ("residual brain", "hierarchical brain")
+        name: np.max(
+            [r.estimate for r in made.results if (r.comparison, r.recordings, r.region) == ("rsa", name, "IT")]
+        )
+        for name in brains
     }
     assert late["residual brain"] > 0.1 > 0.05 > late["hierarchical brain"]
+
+
+def test_the_demos_networks_and_brains_get_the_verdicts_that_are_true_of_them(demo: tuple[RunResults, Path]) -> None:
+    answers = {(v.prediction[:2], v.subject): v.answer for v in demo[0].verdicts}
+    assert answers["P1", "residual brain"] == answers["P2", "residual brain"] == "SUPPORTED"
+    assert answers["P1", "hierarchical brain"] == answers["P2", "hierarchical brain"] == "REFUTED"
+    assert (answers["P1", "residual"], answers["P1", "plain twin"]) == ("SUPPORTED", "REFUTED")
+    assert (answers["P2", "residual network"], answers["P2", "plain twin"]) == ("SUPPORTED", "REFUTED")
+    assert answers["P1", "untrained"] == "INCONCLUSIVE", "nothing was there to lose"
+    assert answers["P3", "residual brain"] == answers["P3", "hierarchical brain"] == "NOT TESTABLE", "no time bins"
+    # A plain block takes away nearly all of what comes in; a residual one keeps most of it.
+    kept = {v.subject: v.numbers["kept share"] for v in demo[0].verdicts if v.prediction.startswith("P3") and v.numbers}
+    assert kept["residual"] > 0.5
+    assert kept["residual"] > 3 * kept["plain twin"]
+
+
+def test_verdicts_do_not_change_with_the_order_of_sites(tmp_path: Path) -> None:
+    asked = [
+        "models=[{kind: demo, name: residual, network: residual}]",
+        "recordings=[]",
+        "saes=[]",
+    ]
+    sites = ["blocks.0.hook_resid_post", "blocks.6.hook_resid_post", "blocks.11.hook_resid_post"]
+    found = []
+    for number, order in enumerate((sites, sites[::-1])):
+        part = "{kind: persistence, scenes: 0, gratings: 240, permutations: 0, draws: 100, baselines: [], "
+        part += f"sites: [{', '.join(order)}]}}"
+        found.append(run(load("demo", [*asked, f"comparisons=[{part}]"]), tmp_path / str(number)).verdicts)
+    assert found[0] == found[1]
