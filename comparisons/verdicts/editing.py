@@ -2,7 +2,8 @@
 
 A latent is *edited* if its deletion is gated by a context that can be read from the stream, *kept* if its slope is
 near 0. Thresholds were fixed before any network was looked at. Where the truth is planted (SIMULATED, the cells of
-comparisons.validation.planted_editing, seeds 3000 to 3039, 40 a cell; `python -m comparisons.validation.editing_rates`):
+comparisons.validation.planted_editing, seeds 3000 to 3039, 40 a cell; printed by `python -m
+comparisons.validation.editing_rates`):
 
     no deletion, untrained (also 10 times as strong), static (also of the square), damping, plain (also 3 times as
     strong): SUPPORTED in 0 of 400, REFUTED in 400; gated deletion of .5 or .8 at a quarter or a half of the tokens:
