@@ -28,8 +28,10 @@ PENALTIES = np.concatenate(
     ]
 )
 """Brain-Score's 99 penalties (`metrics.regression_correlation.metric.ALPHA_LIST`)."""
-EXACT = 1e-13
-"""Share of the residuals' norm below which a direction in the space of penalties is rounding."""
+EXACT = {np.float64: 1e-13, np.float32: 1e-6}
+"""Share of the residuals' norm below which a direction in the space of penalties is rounding, by precision."""
+CLOSE = 1e-3
+"""Penalties whose error in single precision is that near to the least one are told apart in double precision."""
 
 
 def ridge_predictions(
@@ -80,11 +82,8 @@ def ridge_cv_predictions(
         y = responses[train] - mean
         vectors, values = _spectrum(kernel, train)
         z = vectors.T @ y
-        errors = leave_one_out_errors(vectors, values, z, y, penalties)
         penalty = chosen[number]
-        for name in np.unique(names):
-            mine = names == name
-            penalty[mine] = penalties[np.argmin(errors[:, mine].mean(axis=1))]
+        penalty[:] = least_penalties(vectors, values, z, y, penalties, names)
         # On the training set's own basis, the weights are V (z / (e + a)).
         weights = vectors @ (z / (values[:, None] + penalty))
         if kernel.tall:
@@ -98,35 +97,69 @@ def ridge_cv_predictions(
     return found, chosen
 
 
+def least_penalties(
+    vectors: np.ndarray, values: np.ndarray, z: np.ndarray, y: np.ndarray, penalties: np.ndarray, names: np.ndarray
+) -> np.ndarray:
+    """For each neuroid the penalty with the least mean leave-one-out error over those of its name, [neuroid].
+
+    Single precision rules out nearly all penalties; those within 1e-3 of the least are compared in double precision.
+    """
+    groups = np.unique(names)
+
+    def of_groups(errors: np.ndarray) -> np.ndarray:
+        return np.stack([errors[:, names == name].mean(axis=1) for name in groups], axis=1)
+
+    near = np.arange(len(penalties))
+    if len(penalties) > 4:
+        rough = of_groups(leave_one_out_errors(vectors, values, z, y, penalties, np.float32))
+        near = np.flatnonzero((rough <= (1 + CLOSE) * rough.min(axis=0)).any(axis=1) | ~np.isfinite(rough).all(axis=1))
+    exact = of_groups(leave_one_out_errors(vectors, values, z, y, penalties[near]))
+    found = np.empty(y.shape[1])
+    for column, name in enumerate(groups):
+        found[names == name] = penalties[near[np.argmin(exact[:, column])]]
+    return found
+
+
 def leave_one_out_errors(
-    vectors: np.ndarray, values: np.ndarray, z: np.ndarray, y: np.ndarray, penalties: np.ndarray
+    vectors: np.ndarray,
+    values: np.ndarray,
+    z: np.ndarray,
+    y: np.ndarray,
+    penalties: np.ndarray,
+    precision: type = np.float64,
 ) -> np.ndarray:
     """Mean squared leave-one-out error of each penalty and neuroid, [penalty, neuroid].
 
     `vectors` [n, r] and `values` [r] are the spectrum of the centred training kernel, `z` = vectors' y, `y` the centred
-    responses. Exact: equal to refitting, intercept included, without each stimulus in turn.
+    responses. Exact: equal to refitting, intercept included, without each stimulus in turn. In single `precision` the
+    products are, and the errors are right to about 1e-5 of their size.
     """
     n = len(y)
     shrink = penalties / (values[:, None] + penalties)  # w, [r, penalty]
     complete = vectors.shape[1] == n
     left = -1 / n if complete else 1 - 1 / n - (vectors**2).sum(axis=1)
     kept = (vectors**2) @ shrink + np.broadcast_to(left, n)[:, None]  # 1 - h_ii, [n, penalty]
-    rest = np.zeros((0, *y.shape)) if complete else (y - vectors @ z)[None]
+    rest = np.zeros((0, *y.shape)) if complete else (y - vectors @ z)[None]  # what no direction holds
     size = np.linalg.norm(z, axis=1)
     weighted = shrink * size[:, None]
     norms = np.sqrt((weighted**2).sum(axis=0) + (rest**2).sum())
     norms[norms == 0] = 1
     directions, scale, mixture = np.linalg.svd(weighted / norms, full_matrices=False)
-    keep = scale > EXACT
+    keep = scale > EXACT[precision]
     directions, mixture = directions[:, keep], scale[keep, None] * mixture[keep]
     unit = z / np.where(size > 0, size, 1)[:, None]
-    parts = np.stack([*rest, *(vectors @ (direction[:, None] * unit) for direction in directions.T)])
-    mixture = np.concatenate([np.ones((len(rest), len(penalties))) / norms, mixture])
+    parts = np.empty((len(rest) + directions.shape[1], *y.shape), precision)
+    parts[: len(rest)] = rest
+    vectors = vectors.astype(precision, copy=False)
+    for part, direction in zip(parts[len(rest) :], directions.T, strict=True):
+        np.matmul(vectors, (direction[:, None] * unit).astype(precision, copy=False), out=part)
+    mixture = np.concatenate([np.ones((len(rest), len(penalties))) / norms, mixture]).astype(precision, copy=False)
+    scales = (norms / kept).astype(precision, copy=False)
     errors = np.zeros((len(penalties), y.shape[1]))
     for rows in range(0, n, 64):  # blocks that stay in the cache
         block = parts[:, rows : rows + 64]
         residuals = (mixture.T @ block.reshape(len(parts), -1)).reshape(len(penalties), *block.shape[1:])
-        residuals *= (norms / kept[rows : rows + 64]).T[:, :, None]
+        residuals *= scales[rows : rows + 64].T[:, :, None]
         errors += np.einsum("aij,aij->aj", residuals, residuals)
     return errors / n
 
@@ -138,7 +171,11 @@ def _spectrum(kernel: LinearKernel, train: np.ndarray) -> tuple[np.ndarray, np.n
         left, scale, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
         keep = scale > scale[0] * 1e-14 if len(scale) else np.zeros(0, bool)
         return left[:, keep], scale[keep] ** 2
-    values, vectors = np.linalg.eigh(double_centred(kernel.part(train, train)))
+    from scipy.linalg import eigh
+
+    # The same divide and conquer as numpy's, with a newer BLAS behind it: a fifth faster.
+    inner = double_centred(kernel.part(train, train))
+    values, vectors = eigh(inner, driver="evd", overwrite_a=True, check_finite=False)
     # Rounding, which a small penalty must not be measured against: one direction, the mean, is always empty.
     values[values < values[-1] * len(train) * np.finfo(np.float64).eps] = 0
     return vectors, values
