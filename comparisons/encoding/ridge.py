@@ -13,6 +13,7 @@ multiplied that often instead of once a penalty; the error is that of rounding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -28,7 +29,7 @@ PENALTIES = np.concatenate(
     ]
 )
 """Brain-Score's 99 penalties (`metrics.regression_correlation.metric.ALPHA_LIST`)."""
-EXACT = {np.float64: 1e-13, np.float32: 1e-6}
+EXACT = {"float64": 1e-13, "float32": 1e-6}
 """Share of the residuals' norm below which a direction in the space of penalties is rounding, by precision."""
 CLOSE = 1e-3
 """Penalties whose error in single precision is that near to the least one are told apart in double precision."""
@@ -111,7 +112,7 @@ def least_penalties(
 
     near = np.arange(len(penalties))
     if len(penalties) > 4:
-        rough = of_groups(leave_one_out_errors(vectors, values, z, y, penalties, np.float32))
+        rough = of_groups(leave_one_out_errors(vectors, values, z, y, penalties, "float32"))
         near = np.flatnonzero((rough <= (1 + CLOSE) * rough.min(axis=0)).any(axis=1) | ~np.isfinite(rough).all(axis=1))
     exact = of_groups(leave_one_out_errors(vectors, values, z, y, penalties[near]))
     found = np.empty(y.shape[1])
@@ -126,7 +127,7 @@ def leave_one_out_errors(
     z: np.ndarray,
     y: np.ndarray,
     penalties: np.ndarray,
-    precision: type = np.float64,
+    precision: Literal["float64", "float32"] = "float64",
 ) -> np.ndarray:
     """Mean squared leave-one-out error of each penalty and neuroid, [penalty, neuroid].
 
@@ -148,7 +149,7 @@ def leave_one_out_errors(
     keep = scale > EXACT[precision]
     directions, mixture = directions[:, keep], scale[keep, None] * mixture[keep]
     unit = z / np.where(size > 0, size, 1)[:, None]
-    parts = np.empty((len(rest) + directions.shape[1], *y.shape), precision)
+    parts: np.ndarray = np.empty((len(rest) + directions.shape[1], *y.shape), precision)
     parts[: len(rest)] = rest
     vectors = vectors.astype(precision, copy=False)
     for part, direction in zip(parts[len(rest) :], directions.T, strict=True):

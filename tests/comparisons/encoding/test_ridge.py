@@ -31,5 +31,5 @@ def test_the_penalty_is_that_of_double_precision(n: int, p: int, noise: float) -
     for name in "abcd":
         mine = names == name
         assert (found[mine] == PENALTIES[exact[:, mine].mean(axis=1).argmin()]).all()
-    rough = leave_one_out_errors(vectors, values, z, y, PENALTIES, np.float32)
+    rough = leave_one_out_errors(vectors, values, z, y, PENALTIES, "float32")
     assert np.allclose(rough, exact, rtol=2e-4, atol=1e-9 * exact.max())
