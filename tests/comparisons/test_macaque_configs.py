@@ -25,9 +25,13 @@ def small(name: str) -> list[str]:
     config = load(name)
     said = [f"models=[{NETWORKS[name.rpartition('_macaque')[0] or name.rpartition('_tvsd')[0]]}]", "capture.workers=0"]
     for number, comparison in enumerate(config.comparisons):
-        said.append(f"comparisons.{number}.draws=10")
+        few = 100 if getattr(comparison, "kind", "") in ("persistence", "variability") else 10
+        said.append(f"comparisons.{number}.draws={few}")
         if hasattr(comparison, "permutations"):
-            said.append(f"comparisons.{number}.permutations=20")
+            said.append(f"comparisons.{number}.permutations={max(few, 20)}")
+        if hasattr(comparison, "complex"):
+            said.append(f'comparisons.{number}.complex={{model: net, sites: ["blocks.3.hook_resid_post"]}}')
+            said.append(f"comparisons.{number}.simplicity_images=50")
         if hasattr(comparison, "sites"):
             said.append(f'comparisons.{number}.sites=[stem, "blocks.3.hook_resid_post"]')
     return [argument for one in said for argument in ("--set", one)]
@@ -101,6 +105,8 @@ def test_tvsd(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ventra
     areas = {(f"TVSD {monkey}", area) for monkey in "FN" for area in ("V1", "V4", "IT")}
     for kind in ("encoding", "rsa", "banded encoding"):
         assert {key[1:] for key in counts if key[0] == kind} == areas
+    answers = {verdict["answer"] for verdict in json.loads((tmp_path / "out" / "results.json").read_text())["verdicts"]}
+    assert answers == {"NOT TESTABLE"}  # twelve images
     made = json.loads((tmp_path / "out" / "results.json").read_text())
     assert any("V2: not in these recordings" in why for why in made["results"][0]["dropped"])
     assert [data["name"] for data in made["provenance"]["datasets"]] == ["tvsd"]
