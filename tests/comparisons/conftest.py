@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +49,7 @@ def tiny(made_dataset: Dataset) -> dict[str, Any]:
         "name": "tiny",
         "title": "A tiny run",
         "question": "Does it run?",
-        "stimuli": STIMULI,
+        "stimuli": copy.deepcopy(STIMULI),
         "models": [{"kind": "cifar-resnet", "name": "net", "untrained": True}],
         "recordings": [{"kind": "dataset", "name": "made"}],
         "capture": {"workers": 0},
