@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 .PHONY: env demo test test-all check bench lock clean help
 
 help:
-	@echo "make demo      the embedded comparison: no network, about two minutes; opens as runs/demo/report.html"
+	@echo "make demo      the embedded comparison: no network, two minutes; opens as runs/demo/report.html"
 	@echo "make test      all quick tests"
 	@echo "make test-all  the long ones too"
 	@echo "make check     formatting, lint, types, floors"
