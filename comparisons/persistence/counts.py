@@ -6,6 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+def are_counts(trials: np.ndarray) -> bool:
+    """Whether responses are spike counts: whole numbers, none of them negative; NaN stands for what was not shown."""
+    known = trials[np.isfinite(trials)]
+    return known.size > 0 and known.min() >= 0 and bool((known == np.round(known)).all())
+
+
 def log_counts(trials: np.ndarray) -> NDArray[np.float64]:
     """log(count + 1/2) of spike counts, trial by trial; other responses (rates, normalised ones) as they are.
 
@@ -15,6 +21,4 @@ def log_counts(trials: np.ndarray) -> NDArray[np.float64]:
     Simulated neuroids have exponential rates by construction, which flatters logarithms.
     """
     values = np.asarray(trials, np.float64)
-    known = values[np.isfinite(values)]
-    counts = known.size > 0 and known.min() >= 0 and bool((known == np.round(known)).all())
-    return np.log(values + 0.5) if counts else values
+    return np.log(values + 0.5) if are_counts(values) else values

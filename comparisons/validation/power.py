@@ -18,7 +18,7 @@ from bridge.errors import InputError
 from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, analyst_bands, record
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import signal_variance
-from comparisons.persistence.counts import log_counts
+from comparisons.persistence.counts import are_counts, log_counts
 from comparisons.persistence.recorded import Bands, in_order, recorded_persistence
 from comparisons.verdicts.evidence import wilson
 from comparisons.verdicts.persistence import by_decodability, by_unique_share
@@ -143,9 +143,7 @@ def power(
 
 def _mean_count(data: np.ndarray) -> float:
     """The mean spike count where these are counts; 5 where they are not."""
-    known = data[np.isfinite(data)]
-    counts = known.size > 0 and known.min() >= 0 and bool((known == np.round(known)).all())
-    return float(np.clip(known.mean(), 0.05, 1e4)) if counts else 5.0
+    return float(np.clip(np.nanmean(data), 0.05, 1e4)) if are_counts(data) else 5.0
 
 
 def _ids(seen: Seen) -> tuple[str, ...]:
