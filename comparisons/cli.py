@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from bridge.errors import UserError
+from comparisons.brainscore.command import app as brainscore_app
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 from comparisons.power_command import power
 from comparisons.probe_command import probe
@@ -26,6 +27,7 @@ app = typer.Typer(
 data_app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(sae_app, name="sae")
+app.add_typer(brainscore_app, name="brain-score")
 
 
 def main() -> None:
