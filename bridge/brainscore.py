@@ -9,12 +9,32 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from bridge.errors import ConfigError, UnreachableError, did_you_mean
+from bridge.errors import ConfigError, InputError, UnreachableError, did_you_mean
 
-Registry = Literal["stimulus_set", "data"]
-_NAMES: dict[Registry, str] = {"stimulus_set": "stimulus set", "data": "recordings"}
+Registry = Literal["stimulus_set", "data", "benchmark"]
+_NAMES: dict[Registry, str] = {"stimulus_set": "stimulus set", "data": "recordings", "benchmark": "benchmark"}
 STORAGE = "https://brainscore-storage.s3.amazonaws.com"
 """Where Brain-Score keeps its public data."""
+
+
+def imported() -> Any:
+    """The module `brainscore_vision`, set so that it changes nothing outside this project's cache.
+
+    Unless told otherwise, it installs each plugin's requirements into the running environment, and keeps results under
+    names that say nothing of weights or versions. What a user sets (RESULTCACHING_HOME, BRAINSCORE_HOME) stays; both
+    are read when it is first imported.
+    """
+    from importlib.metadata import version
+
+    from bridge.store import cache_folder
+
+    os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
+    apart = cache_folder() / "brain-score" / version("brainscore-vision")
+    os.environ.setdefault("RESULTCACHING_HOME", str(apart / "results"))
+    os.environ.setdefault("BRAINSCORE_HOME", str(apart / "home"))
+    import brainscore_vision
+
+    return brainscore_vision
 
 
 @cache
@@ -27,8 +47,9 @@ def registered(registry: Registry) -> dict[str, Path]:
     assert spec is not None
     assert spec.origin is not None
     found: dict[str, Path] = {}
-    for file in Path(spec.origin).parent.glob("data/*/__init__.py"):
-        text = file.read_text(encoding="utf-8")
+    folder = "benchmarks" if registry == "benchmark" else "data"
+    for file in Path(spec.origin).parent.glob(f"{folder}/*/__init__.py"):
+        text = re.sub(r"(?m)^\s*#.*", "", file.read_text(encoding="utf-8"))
         # `data_registry` is also the end of other registries' names.
         for name in re.findall(rf"""(?<![a-z_]){registry}_registry\[['"]([^'"]+)['"]\]""", text):
             found[name] = file
@@ -44,16 +65,23 @@ def check_registered(registry: Registry, identifier: str) -> None:
 def load_registered(registry: Registry, identifier: str) -> Any:
     """What Brain-Score's own loader gives for an identifier; it is fetched where it is not cached.
 
-    Raises ConfigError for an unknown identifier, UnreachableError when it has to be fetched and cannot be.
+    Raises ConfigError for an unknown identifier, InputError where a package is missing that it needs, UnreachableError
+    when it has to be fetched and cannot be.
     """
-    # Unless told otherwise, Brain-Score installs each plugin's requirements into the running environment.
-    os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
-    import brainscore_vision
-
     check_registered(registry, identifier)
-    load = brainscore_vision.load_dataset if registry == "data" else brainscore_vision.load_stimulus_set
+    brainscore = imported()
+    load = {
+        "data": brainscore.load_dataset,
+        "stimulus_set": brainscore.load_stimulus_set,
+        "benchmark": brainscore.load_benchmark,
+    }[registry]
     try:
         return load(identifier)
+    except ImportError as error:
+        raise InputError(
+            f"Brain-Score's {_NAMES[registry]} {identifier!r} needs a package that is not here ({error}); install it "
+            "yourself: nothing is installed behind your back."
+        ) from error
     except Exception as error:
         why = " ".join(str(error).split())[:150]
         raise UnreachableError(
