@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.recordings.order import RELAYS, missing_between
 from bridge.recordings.recordings import Recordings, RegionRDMs
 
 if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
-
-VENTRAL = ("V1", "V2", "V4", "IT")
-"""Areas of the ventral stream from early to late, by the names that recordings use."""
 
 
 def regions_of(one: Recordings | RegionRDMs) -> tuple[str, ...]:
@@ -33,9 +31,7 @@ def missing_regions(present: Iterable[str], asked: Iterable[str] = ()) -> tuple[
     ('V2',)
     """
     here = set(present)
-    stages = [VENTRAL.index(name) for name in here if name in VENTRAL]
-    between = VENTRAL[min(stages) : max(stages)] if stages else ()
-    return tuple(name for name in dict.fromkeys((*asked, *between)) if name not in here)
+    return tuple(name for name in dict.fromkeys((*asked, *missing_between(here))) if name not in here)
 
 
 def of_regions(
@@ -50,7 +46,7 @@ def of_regions(
         return list(found)
     known = {region for one in found for region in regions_of(one)}
     for region in asked:
-        if region not in known and (region not in VENTRAL or not known & set(asked)):
+        if region not in known and (region not in RELAYS or not known & set(asked)):
             raise ConfigError(f"{title} has no region {region!r}; {did_you_mean(region, known)}.")
     gone = tuple(f"{name}: not in these recordings" for name in missing_regions(known, asked) if name in asked)
     kept: list[Recordings | RegionRDMs] = []

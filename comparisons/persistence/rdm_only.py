@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.errors import InputError
+from bridge.recordings.order import region_rank
 from comparisons.persistence.partial_rsa import PartialRSA, partial_rsa
 from comparisons.rdms import correlation_rdm
 from comparisons.references import pixel_rdm
-from comparisons.report.panels import region_rank
 from comparisons.verdicts.persistence import by_partial_rsa
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
+from bridge.recordings.order import in_order
 from comparisons.persistence.counts import log_counts
 from comparisons.persistence.grating_cells import Decodability, decodability, grating_cells
 from comparisons.persistence.unique_simple import Coupling, UniqueSimple, coupled, unique_simple
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 LEAST_NATURAL = 100
 """Fewer stimuli that are no oriented patterns leave nothing to tell S and C apart on."""
-VENTRAL = ("LGN", "V1", "V2", "V4", "IT")
 FACTORS = ("orientation", "cycles", "phase")
 
 
@@ -51,14 +50,6 @@ class RecordedPersistence:
     natural: int = 0
     gratings: int = 0
     untestable: dict[str, str] = field(default_factory=dict)
-
-
-def in_order(regions: Sequence[str]) -> tuple[str, ...]:
-    """Regions from early to late where all are known ventral ones, else as they stand."""
-    known = {name.lower(): place for place, name in enumerate(VENTRAL)}
-    if all(region.lower() in known for region in regions):
-        return tuple(sorted(regions, key=lambda region: known[region.lower()]))
-    return tuple(regions)
 
 
 def full_gratings(table: pd.DataFrame) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.errors import StorageError
+from bridge.recordings.order import region_rank
 from bridge.store import write_atomically
 from comparisons.report import drawing, figures, methods, summary
 from comparisons.report import panels as select
@@ -306,7 +307,7 @@ def sort_key(value: float | None) -> str:
 
 def filters(results: Sequence[Result]) -> list[tuple[str, str, list[tuple[str, str]]]]:
     """(attribute, label, [(value, text)]) of the table's filters, without those that have nothing to choose."""
-    regions = sorted(dict.fromkeys(r.region for r in results), key=select.region_rank)
+    regions = sorted(dict.fromkeys(r.region for r in results), key=region_rank)
     entries = [
         ("region", "Region", [(v, v) for v in regions]),
         ("recordings", "Recordings", [(v, v) for v in dict.fromkeys(r.recordings for r in results)]),

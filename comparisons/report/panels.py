@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from bridge.errors import ConfigError
+from bridge.recordings.order import region_rank
 from bridge.streams import split_name
 from comparisons.results import Result
-
-VENTRAL_ORDER = (
-    "retina", "LGN", "V1", "EVC", "V2", "V3", "V4", "LO", "LOC", "TEO", "PIT", "CIT", "AIT", "IT", "VTC",
-)  # fmt: skip
-"""Regions from the eye inward; a region that is not listed comes last, in the order of the results."""
 
 ROLES = ("trained", "untrained", "control", "reference")
 
@@ -63,12 +59,6 @@ class Panel:
         """The noise ceiling; where the results disagree, the widest; None where none could be computed."""
         known = [r.ceiling for r in self.results if r.ceiling is not None and all(map(math.isfinite, r.ceiling))]
         return (min(low for low, _ in known), max(high for _, high in known)) if known else None
-
-
-def region_rank(region: str) -> int:
-    """Place of a region along the ventral stream; unknown regions share the last."""
-    folded = [name.lower() for name in VENTRAL_ORDER]
-    return folded.index(region.lower()) if region.lower() in folded else len(folded)
 
 
 def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:

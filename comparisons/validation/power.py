@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bridge.errors import InputError
+from bridge.recordings.order import in_order
 from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, analyst_bands, record
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import signal_variance
 from comparisons.persistence.counts import are_counts, log_counts
-from comparisons.persistence.recorded import Bands, in_order, recorded_persistence
+from comparisons.persistence.recorded import Bands, recorded_persistence
 from comparisons.verdicts.evidence import wilson
 from comparisons.verdicts.persistence import by_decodability, by_unique_share
 
