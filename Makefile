@@ -8,10 +8,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: env demo test test-all check bench lock clean help
+.PHONY: env demo pictures test test-all check bench lock clean help
 
 help:
 	@echo "make demo      the embedded comparison: no network, two minutes; opens as runs/demo/report.html"
+	@echo "make pictures  the README's pictures, from the demo"
 	@echo "make test      all quick tests"
 	@echo "make test-all  the long ones too"
 	@echo "make check     formatting, lint, types, floors"
@@ -32,6 +33,9 @@ $(READY): requirements.lock pyproject.toml
 
 demo: env
 	$(BIN)/ventral run demo
+
+pictures: demo
+	$(BIN)/python docs/make_pictures.py runs/demo
 
 test: env
 	$(PYTEST) --cov --cov-report=term:skip-covered -m "not slow"

@@ -101,7 +101,7 @@ class Verdict(_Record):
 
 
 class Exhibit(_Record):
-    """A picture that a comparison drew itself, shown in the report as it is."""
+    """A picture of its own kind: of a prediction, drawn when the run is written, or one that a stage drew itself."""
 
     group: str
     """The heading under which it stands, with all others of the same."""
@@ -112,6 +112,8 @@ class Exhibit(_Record):
     """What is to be seen, for those who do not see it."""
     file: str
     """PNG: in a stage's artefact its name, in a run's results its path from the run's folder."""
+    drawing: str = ""
+    """The same as SVG, which the page shows in its own colours; empty where there is none."""
     simulated: bool = False
 
 

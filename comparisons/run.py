@@ -125,6 +125,7 @@ def run(
         dropped=tuple(dict.fromkeys(found["dropped"])),
         seconds=seconds,
     )
+    from comparisons.report.exhibits.drawn import save_exhibits
     from comparisons.report.figures import save_figures
     from comparisons.report.page import write_report
 
@@ -134,8 +135,11 @@ def run(
         for old in (out / "figures").glob("*.*"):
             old.unlink()
         out.mkdir(parents=True, exist_ok=True)
-        exhibits, copied = _exhibits(plan, paths, out)
-        made = made.model_copy(update={"exhibits": exhibits})
+        stages = [(name, plan.stages[name].kind, paths[name]) for name in plan.results]
+        drawn, copied = save_exhibits(stages, out / "figures")
+        own, pictures = _exhibits(plan, paths, out)
+        copied += pictures
+        made = made.model_copy(update={"exhibits": (*drawn, *own)})
         shown = [*copied, write_report(made, out), *save_figures(made, out / "figures")]
         files = {path.relative_to(out).as_posix(): file_sha256(path) for path in sorted(shown)}
         made = made.model_copy(update={"files": files})

@@ -47,9 +47,7 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
         from bridge.recordings.recordings import Recordings
-        from comparisons.report.by_region import draw_by_region
 
-        exhibits: list[dict[str, Any]] = []
         results: list[dict[str, Any]] = []
         verdicts, dropped, kept = [], list(left_out), {}
         only_rdms: dict[str, list[RegionRDMs]] = {}
@@ -66,10 +64,7 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
             verdicts.append(verdict.model_copy(update={"reasons": tuple(filter(None, told))}).model_dump())
             results += region_results(found, recordings, bands, spec.draws, config.seed)
             dropped += [f"persistence of {recordings.name}: no {name}: {why}" for name, why in found.untestable.items()]
-            curves = kept[recordings.name] = as_curves(found, recordings.simulated)
-            file = f"persistence-{len(kept)}-{slug(recordings.name)}.png"
-            if draw_by_region(curves, folder / file):
-                exhibits.append(exhibit(curves, recordings, verdict.answer, file))
+            kept[recordings.name] = as_curves(found, recordings.simulated)
             progress(1.0)
         for regions in only_rdms.values():
             own = [_bands(planner, spec, one, region, features, model, needed) for region in regions]
@@ -77,7 +72,7 @@ def _add_one(planner: Planner, spec: PersistenceComparison, one: RecordingsSpec,
             results, dropped = results + more, dropped + left
             verdicts.append(verdict.model_dump())
         write_atomically(folder / RECORDED, json.dumps(kept, indent=1))
-        content = {"results": results, "verdicts": verdicts, "dropped": dropped, "exhibits": exhibits}
+        content = {"results": results, "verdicts": verdicts, "dropped": dropped}
         write_atomically(folder / "results.json", json.dumps(content))
 
     inputs = {
@@ -207,21 +202,3 @@ def as_curves(found: RecordedPersistence, simulated: bool) -> dict[str, Any]:
     phi = {name: [one.estimate.value, *one.interval, one.leak_bound] for name, one in found.phi.items()}
     d = {name: [one.d.value, one.d.lower, one.d.upper] for name, one in found.d.items()}
     return {"regions": list(found.regions), "phi": phi, "D": d, "simulated": simulated}
-
-
-def exhibit(curves: Mapping[str, Any], recordings: Recordings, answer: str, file: str) -> dict[str, Any]:
-    """The picture of phi and D by region, as the report shows it."""
-    ends = [f"{region} {value[0]:.2f}" for region, value in (curves["D"] or curves["phi"]).items()]
-    return {
-        "group": "P1 in recordings: what is simple, by region",
-        "caption": f"{recordings.name}: {answer}. Bars: 95% intervals. Dashed: the rule's bound."
-        + (" Strokes: what of phi could be a leak." if any(value[3] > 0 for value in curves["phi"].values()) else ""),
-        "words": f"{'D' if curves['D'] else 'phi'} by region: {', '.join(ends)}",
-        "file": file,
-        "simulated": recordings.simulated,
-    }
-
-
-def slug(name: str) -> str:
-    """A name as part of a file's name."""
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower())

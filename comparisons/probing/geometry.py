@@ -122,11 +122,11 @@ def draw_decimation(found: Found) -> None:
 def _decimation_picture(curves: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib import colormaps
 
-    from comparisons.report.plain import drawing, figure, png
+    from comparisons.report.output import as_bytes, canvas, settings
 
-    with drawing():
-        canvas = figure(6.2, 3.4)
-        axes = canvas.add_axes((0.1, 0.15, 0.55, 0.78))
+    with settings():
+        figure = canvas(6.2, 3.4)
+        axes = figure.add_axes((0.1, 0.15, 0.55, 0.78))
         for number, one in enumerate(curves):
             counts, means, _ = zip(*one["points"], strict=True)
             shade = colormaps["viridis"](0.92 * number / max(len(curves) - 1, 1))
@@ -140,4 +140,4 @@ def _decimation_picture(curves: Sequence[Mapping[str, Any]]) -> bytes:
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False, fontsize=7)
-        return png(canvas)
+        return as_bytes(figure, "png")

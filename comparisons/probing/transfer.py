@@ -95,36 +95,22 @@ def _words(matrices: Sequence[Mapping]) -> str:
 
 def _drawn(matrices: Sequence[Mapping]) -> bytes:
     """Heat maps, a row a target and a column a basis, as a PNG."""
-    from comparisons.report.plain import drawing, figure, png
-    from comparisons.report.summary import number
+    from comparisons.report.exhibits.transfer import draw_matrix
+    from comparisons.report.output import as_bytes, canvas, settings
 
     targets = list(dict.fromkeys(one["target"] for one in matrices))
     columns = max(sum(one["target"] == target for one in matrices) for target in targets)
-    with drawing():
-        canvas = figure(2.5 * columns + 1.4, 2.75 * len(targets))
+    with settings():
+        figure = canvas(2.5 * columns + 1.4, 2.75 * len(targets))
         for row, target in enumerate(targets):
             for column, one in enumerate(one for one in matrices if one["target"] == target):
-                axes = canvas.add_subplot(len(targets), columns, row * columns + column + 1)
-                values = np.array(one["matrix"])
-                image = axes.imshow(np.clip(values, 0, 1), vmin=0, vmax=1, cmap="viridis")
-                names = [_short(name) for name in one["sites"]]
-                axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
-                axes.set_yticks(range(len(names)), names, fontsize=7)
+                axes = figure.add_subplot(len(targets), columns, row * columns + column + 1)
+                image = draw_matrix(axes, one["matrix"], one["sites"])
                 axes.set_title(target if column == 0 else "", loc="left", fontsize=9, fontweight="bold")
-                if len(names) <= 8:
-                    for (j, k), value in np.ndenumerate(values):
-                        shade = "white" if value < 0.6 else "black"
-                        said = number(value, 2) if value > -9.5 else "< \N{MINUS SIGN}9"
-                        axes.text(k, j, said, ha="center", va="center", fontsize=6.5, color=shade)
                 if row == len(targets) - 1:
                     axes.set_xlabel("read at", fontsize=8)
                 if column == 0:
                     axes.set_ylabel("fitted at", fontsize=8)
-        canvas.tight_layout()
-        canvas.colorbar(image, ax=canvas.axes, shrink=0.6, label="R2 (below 0 as 0)", pad=0.02)
-        return png(canvas)
-
-
-def _short(name: str) -> str:
-    """A site's name for a narrow axis: its block."""
-    return name.replace("blocks.", "").replace(".hook_resid_post", "").replace("0.hook_resid_pre", "stem")
+        figure.tight_layout()
+        figure.colorbar(image, ax=figure.axes, shrink=0.6, label="R2 (below 0 as 0)", pad=0.02)
+        return as_bytes(figure, "png")

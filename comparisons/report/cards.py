@@ -72,9 +72,9 @@ def card_png(card: Card, dpi: int = 150) -> bytes:
     """The picture; equal cards give equal bytes."""
     from matplotlib.figure import Figure
 
-    from comparisons.report.figures import _settings
+    from comparisons.report.output import settings
 
-    with _settings():
+    with settings():
         figure = Figure(figsize=(9.6, 6.9), facecolor="#ffffff")
         figure.text(0.03, 0.965, card.title, fontsize=13, fontweight="bold", va="top", parse_math=False)
         figure.text(0.03, 0.925, card.subtitle, fontsize=9, color=MUTED, va="top", parse_math=False)

@@ -1,16 +1,14 @@
 """The pictures of a run as files (PNG and SVG) and as drawings for the page.
 
 The same drawing serves both: the page has one SVG a panel, whose colours are the page's own so that they follow light
-and dark. Equal results give equal bytes: ids are salted, and neither dates nor versions are written.
+and dark. Equal results give equal bytes.
 """
 
 from __future__ import annotations
 
-import io
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from bridge.store import write_atomically
 from comparisons.report import drawing
 from comparisons.report import panels as select
-from comparisons.report.drawing import ALERT, INK, MUTED, PAGE_COLOURS, Draw, Style
+from comparisons.report.drawing import ALERT, MUTED, Draw, Style
+from comparisons.report.output import as_bytes, for_page, settings
 from comparisons.report.panels import Panel, Row
+from comparisons.report.verdict_table import draw_verdicts
 from comparisons.results import RunResults
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DPI = 160
 ROW_LABEL = 0.24  # inches above a row of panels, for the name of its recordings
 
 
@@ -156,31 +155,6 @@ def _stamp(axes: Axes, frame: Frame, marked: bool) -> None:
         )  # fmt: skip
 
 
-@contextmanager
-def _settings() -> Iterator[None]:
-    """matplotlib's own defaults whatever the user's matplotlibrc says, so that equal results give equal bytes."""
-    import matplotlib
-
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(
-            {
-                "svg.hashsalt": "ventral-bridge", "svg.fonttype": "none", "path.simplify": False, "font.size": 8.5,
-                "axes.edgecolor": MUTED, "axes.labelcolor": INK, "text.color": INK, "axes.linewidth": 0.7,
-                "xtick.color": MUTED, "ytick.color": MUTED, "xtick.labelcolor": INK, "ytick.labelcolor": INK,
-                "xtick.major.width": 0.7, "ytick.major.width": 0.7, "xtick.major.size": 3, "ytick.major.size": 3,
-            }
-        )  # fmt: skip
-        yield
-
-
-def _bytes(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    none = {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format=form, dpi=DPI, metadata=none, bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()
-
-
 # --------------------------------------------------------------------------------------------------- for the page
 
 
@@ -191,26 +165,11 @@ def panel_svg(plate: Plate, panel: Panel, title: str, prefix: str, *, first: boo
     """
     from matplotlib.figure import Figure
 
-    with _settings():
+    with settings():
         figure = Figure(figsize=(plate.frame.width, plate.frame.height), facecolor="none")
         _panel(figure, plate, panel, title, (0.0, 0.0), first=first, marked=False)
-        svg = _bytes(figure, "svg").decode()
-    return _for_page(svg, prefix)
-
-
-def _for_page(svg: str, prefix: str) -> str:
-    """An SVG file's element for use inside a page (the texts in it are left as they are)."""
-    svg = svg[svg.index("<svg") :].strip()
-    # Defined once in the page's style sheet; ids of groups have no use there and would clash between panels.
-    svg = re.sub(r"<metadata>.*?</metadata>|<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<g id=\"[^\"]*\"", "<g", svg)
-    svg = re.sub(r"(<[^<>]*\bid=\")|(url\(#)|(href=\"#)", rf"\g<0>{prefix}-", svg)
-    svg = re.sub(
-        r"<svg [^>]*?(viewBox=\"[^\"]*\")[^>]*>", r'<svg \1 aria-hidden="true" focusable="false">', svg, count=1
-    )
-    for colour, variable in PAGE_COLOURS.items():
-        svg = re.sub(rf"((?:fill|stroke): ){colour}\b", rf"\g<1>{variable}", svg)
-    return re.sub(r"\n\s*", "\n", svg)
+        svg = as_bytes(figure, "svg").decode()
+    return for_page(svg, prefix)
 
 
 def swatch_svg(style: Style, prefix: str) -> str:
@@ -218,14 +177,14 @@ def swatch_svg(style: Style, prefix: str) -> str:
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    with _settings():
+    with settings():
         figure = Figure(figsize=(0.5, 0.17), facecolor="none")
         figure.add_artist(
             Line2D([0.04, 0.5, 0.96], [0.5] * 3, color=style.colour, marker=style.marker, markevery=[1], markersize=5,
                    linewidth=1.6, dashes=style.dash or (None, None), markeredgewidth=0)
         )  # fmt: skip
-        svg = _bytes(figure, "svg").decode()
-    return _for_page(svg, prefix)
+        svg = as_bytes(figure, "svg").decode()
+    return for_page(svg, prefix)
 
 
 # --------------------------------------------------------------------------------------------------------- files
@@ -234,7 +193,8 @@ def swatch_svg(style: Style, prefix: str) -> str:
 def save_figures(results: RunResults, folder: Path) -> list[Path]:
     """Write every figure of a run as PNG and SVG into `folder`; the paths written, in order.
 
-    For each comparison and measure: `rsa_spearman_by_depth`, and `rsa_spearman_writes` where writes were compared.
+    For each comparison and measure: `rsa_spearman_by_depth`, and `rsa_spearman_writes` where writes were compared; and
+    `verdicts`, where there are any.
     Raises StorageError when the folder cannot be written.
     """
     drawn = drawing.styles(results.results)
@@ -246,7 +206,17 @@ def save_figures(results: RunResults, folder: Path) -> list[Path]:
                 path = folder / f"{stem}.{form}"
                 write_atomically(path, data)
                 written.append(path)
-    return written
+    return [*written, *_save_verdicts(results, folder)]
+
+
+def _save_verdicts(results: RunResults, folder: Path) -> list[Path]:
+    """The table of verdicts, which the page has as text."""
+    with settings():
+        drawn = draw_verdicts(results)
+        paths = [] if drawn is None else [folder / f"verdicts.{form}" for form in ("png", "svg")]
+        for path in paths:
+            write_atomically(path, as_bytes(drawn, path.suffix[1:]))
+    return paths
 
 
 def _file_rows(plate: Plate) -> list[Row]:
@@ -265,7 +235,7 @@ def _file_bytes(plate: Plate) -> dict[str, bytes]:
     rows, frame = _file_rows(plate), plate.frame
     width = len(rows[0].cells) * frame.width
     step = frame.height + (ROW_LABEL if plate.grid else 0.0)
-    with _settings():
+    with settings():
         entries = _key(plate)
         # Room for one entry, in inches: its sample and its longest label (about 0.062 a letter of 8 points).
         longest = max((len(label) for label, _ in entries), default=0)
@@ -293,7 +263,7 @@ def _file_bytes(plate: Plate) -> dict[str, bytes]:
         )  # fmt: skip
         for text in legend.get_texts():
             text.set_parse_math(False)
-        return {form: _bytes(figure, form) for form in ("png", "svg")}
+        return {form: as_bytes(figure, form) for form in ("png", "svg")}
 
 
 def _key(plate: Plate) -> list[tuple[str, Artist]]:

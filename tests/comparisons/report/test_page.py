@@ -10,6 +10,8 @@ import pytest
 
 from bridge.errors import StorageError
 from comparisons.report import methods
+from comparisons.report.methods.dictionaries import dictionary_paragraphs
+from comparisons.report.methods.references import REFERENCES
 from comparisons.report.page import render, write_report
 from comparisons.results import Dictionary, Exhibit, Result, RunResults, Verdict
 
@@ -250,9 +252,9 @@ def test_methods_say_how_dictionaries_were_made(run_of: RunOf) -> None:
         LoadSAE(name="unused", path="lab/y"),
     ]
     run = run_of(blocks=2, regions=("IT",), config={"saes": [entry.content() for entry in entries]})
-    assert methods.dictionary_paragraphs(run) == []
+    assert dictionary_paragraphs(run) == []
     made = tuple(dictionary(name) for name in ("topk", "cross", "theirs"))
-    trained, loaded = methods.dictionary_paragraphs(run.model_copy(update={"dictionaries": made}))
+    trained, loaded = dictionary_paragraphs(run.model_copy(update={"dictionaries": made}))
     assert "`topk` keeps the k largest latents of each token; it was trained for 8 epochs on 32 patches" in trained.text
     assert "of which 5%, chosen by id, were held out" in trained.text
     assert "trained for 3 epochs on all patches of the run's own stimuli" in trained.text
@@ -260,8 +262,8 @@ def test_methods_say_how_dictionaries_were_made(run_of: RunOf) -> None:
     assert loaded.text.startswith("`theirs`: ")
     codes = tuple(r.model_copy(update={"dictionary": "topk"}) for r in run.results)
     shown = run.model_copy(update={"dictionaries": made, "results": codes})
-    assert methods.dictionary_paragraphs(shown)[-1].title == "Codes"
-    assert set(methods.cited(methods.paragraphs(shown))) <= set(methods.REFERENCES)
+    assert dictionary_paragraphs(shown)[-1].title == "Codes"
+    assert set(methods.cited(methods.paragraphs(shown))) <= set(REFERENCES)
 
 
 def test_things_left_out_are_counted(run_of: RunOf) -> None:

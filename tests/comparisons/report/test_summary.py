@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from comparisons.report import summary
+from comparisons.report import summary, wording
 from comparisons.results import Result, RunResults
 
 RunOf = Callable[..., RunResults]
@@ -186,15 +186,15 @@ def test_no_results_is_said(run_of: RunOf) -> None:
     [(None, "—"), (float("nan"), "—"), (float("inf"), "—"), (-0.03141, "−0.031"), (-0.0001, "0.000"), (1, "1.000")],
 )
 def test_numbers(value: float | None, text: str) -> None:
-    assert summary.number(value) == text
+    assert wording.number(value) == text
 
 
 @pytest.mark.parametrize(("p", "text"), [(None, "—"), (0.0004, "< 0.001"), (0.5, "0.500"), (0.0, "< 0.001")])
 def test_p_values(p: float | None, text: str) -> None:
-    assert summary.p_value(p) == text
+    assert wording.p_value(p) == text
 
 
 def test_lists_and_spans() -> None:
-    assert [summary.listed(list(s)) for s in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
-    assert summary.span((-0.1, 0.2)) == "−0.100 to 0.200"
-    assert summary.span(None) == summary.span((float("nan"), 1.0)) == "—"
+    assert [wording.listed(list(s)) for s in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert wording.span((-0.1, 0.2)) == "−0.100 to 0.200"
+    assert wording.span(None) == wording.span((float("nan"), 1.0)) == "—"

@@ -1,0 +1,50 @@
+"""Exhibits as the page shows them."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bridge.errors import StorageError
+from comparisons.report.output import for_page
+from comparisons.results import Exhibit, RunResults
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An exhibit with its drawing as an element of the page, or else its picture as a data address."""
+
+    exhibit: Exhibit
+    drawing: Any
+    address: str
+
+
+Groups = list[tuple[str, list[tuple[str, list[Shown]]]]]
+
+
+def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups]:
+    """Exhibits with a drawing (those of the predictions) and those without, each as (group, [(part, its exhibits)]) in
+    order of first mention. Raises StorageError for a missing picture."""
+    from markupsafe import Markup
+
+    found: tuple[dict[str, dict[str, list[Shown]]], ...] = ({}, {})
+    for number, one in enumerate(results.exhibits):
+        if one.drawing:
+            svg = _content(folder / one.drawing).decode()
+            shown = Shown(one, Markup(for_page(svg, f"e{number}")), "")
+        else:
+            data = base64.b64encode(_content(folder / one.file)).decode()
+            shown = Shown(one, None, f"data:image/png;base64,{data}")
+        groups = found[0 if one.drawing else 1]
+        groups.setdefault(one.group, {}).setdefault(one.part, []).append(shown)
+    drawn, pictures = ([(group, list(parts.items())) for group, parts in groups.items()] for groups in found)
+    return drawn, pictures
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"The picture {path} cannot be read ({error}); run again.") from error

@@ -1,0 +1,140 @@
+"""The figures of a page: similarity by depth, and the writes, each with its legend, its caption and its words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from comparisons.report import drawing, figures
+from comparisons.report import panels as select
+from comparisons.report.best import best_sites
+from comparisons.report.summary import compared
+from comparisons.report.wording import listed, number, span
+from comparisons.results import Result, RunResults
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One figure of the page: a heading, a legend, a caption, and in rows one drawing a panel with its description."""
+
+    identity: str
+    heading: str
+    caption: str
+    legend: list[tuple[drawing.Style, Any]]
+    rows: list[tuple[str, list[tuple[Any, str] | None]]]
+    """The label of each row (empty where titles say it all) and its panels; None stands where one is missing."""
+    cell: str
+    """Smallest width of a panel of a grid."""
+    compact: bool = False
+    """Whether it stands beside others of its kind: single panels of probes, whose legend and caption the first has."""
+
+
+WRITE_CAPTION = (
+    "One marker a block, larger where it lies deeper; lines join blocks in order. Below the dashed line, the stream "
+    "that leaves a block is more like the region than what the block added. Trained networks have filled markers, all "
+    "others open ones."
+)
+
+
+def pictures(results: RunResults) -> list[Picture]:
+    """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
+    styles = drawing.styles(results.results)
+    found: list[Picture] = []
+    for (comparison, measure), shown in select.panels(results.results).items():
+        label = select.measure_label(measure)
+        for plate in figures.plates(shown, styles):
+            if plate.draw is drawing.draw_by_depth:
+                heading = f"{'By depth' if comparison in select.BY_THEMSELVES else 'Similarity by depth'}: {label}"
+                caption = _depth_caption(plate, styles)
+            else:
+                heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
+                if len(drawing.prominent(styles)) < len(styles):
+                    caption += " Of so many networks, only the trained ones are drawn."
+            compact = comparison == "probe" and len(plate.panels) == 1 and plate.panels[0].region == "features"
+            found.append(_picture(len(found), heading, caption, plate, compact))
+    # Stable: figures of several panels first, then the small ones together.
+    found.sort(key=lambda picture: picture.compact)
+    first = next((number for number, picture in enumerate(found) if picture.compact), len(found))
+    return found[: first + 1] + [replace(picture, legend=[], caption="") for picture in found[first + 1 :]]
+
+
+def _picture(index: int, heading: str, caption: str, plate: figures.Plate, compact: bool = False) -> Picture:
+    from markupsafe import Markup
+
+    full = iter(select.panel_titles(plate.panels))
+    rows: list[tuple[str, list[tuple[Any, str] | None]]] = []
+    for line, row in enumerate(plate.rows):
+        cells: list[tuple[Any, str] | None] = []
+        for column, cell in enumerate(row.cells):
+            if cell is None:
+                cells.append(None)
+                continue
+            panel, title = cell
+            first = not any(cells)
+            shown = "" if compact else title  # the heading says it
+            svg = figures.panel_svg(plate, panel, shown, f"f{index}p{line}-{column}", first=first)
+            cells.append((Markup(svg), _in_words(plate, panel, next(full))))
+        rows.append((row.label, cells))
+    swatches = [
+        (style, Markup(figures.swatch_svg(style, f"f{index}s{place}"))) for place, style in enumerate(plate.drawn)
+    ]
+    # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
+    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", compact)
+
+
+def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str:
+    shown = plate.panels
+    results = [result for panel in shown for result in panel.results]
+    kinds = {select.kind(result) for result in results}
+    parts = ["Lines follow the stream from the stem through every block."]
+    if "write" in kinds:
+        parts.append("Open markers: what a block wrote.")
+    parts.append(
+        "Shaded along a line: its 95% interval."
+        if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
+        else "No intervals were computed."
+    )
+    if plate.panels[0].measure.endswith("(R2)") and any(r.estimate < drawing.LOWEST_R2 for r in results):
+        parts.append("R2 below \N{MINUS SIGN}1 lies outside the frame; the table has it.")
+    if len(drawing.prominent(styles)) < len(styles):
+        parts.append("Of so many networks, intervals and writes are drawn for trained ones only; the table has all.")
+    without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
+    if len(without) < len(shown):
+        parts.append("Grey: noise ceiling.")
+    if without and compared(results):
+        parts.append(f"No noise ceiling for {listed(without)}.")
+    most = max((len(select.references(panel.results)) for panel in shown), default=0)
+    if most:
+        one = None if plate.frame.labelled else plate.references[0]
+        parts.append(f"Dashed: the reference {one}." if one else "Dashed: reference representations.")
+    if most > drawing.FEW:
+        parts.append(f"Of {most} references the {drawing.FEW} most similar are drawn; the table has all.")
+    other = [r for r in results if r.role != "reference" and (r.depth is None or select.kind(r) not in _DRAWN)]
+    if other:
+        parts.append(f"{_count(other)} of other sites: in the table only.")
+    unknown = [r for r in results if not select.has_estimate(r)]
+    if unknown:
+        parts.append(f"Not drawn for want of a number: {_count(unknown)}.")
+    return " ".join(parts)
+
+
+_DRAWN = {"stem", "resid_post", "write"}
+
+
+def _count(results: Sequence[Result]) -> str:
+    return f"{len(results)} result{'' if len(results) == 1 else 's'}"
+
+
+def _in_words(plate: figures.Plate, panel: select.Panel, title: str) -> str:
+    """A panel for those who do not see it; `title` names its recordings where the region alone would not do."""
+    simulated = "SIMULATED. " if panel.simulated else ""
+    label = select.measure_label(panel.measure)
+    if plate.draw is not drawing.draw_by_depth:
+        return f"{simulated}{title}: {label} of each block's write against that of the stream after the block."
+    parts = []
+    for best in best_sites([panel]):
+        depth = "" if best.result.depth is None else f" at depth {number(best.result.depth, 2)}"
+        parts.append(f"{best.result.model} ({best.result.role}) is highest{depth}, {number(best.result.estimate)}")
+    ceiling = f"; noise ceiling {span(panel.ceiling)}" if panel.ceiling else ""
+    return f"{simulated}{title}, {label}: {'; '.join(parts) or 'nothing drawn'}{ceiling}."
