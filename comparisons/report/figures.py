@@ -213,7 +213,9 @@ def _save_verdicts(results: RunResults, folder: Path) -> list[Path]:
     """The table of verdicts, which the page has as text."""
     with settings():
         drawn = draw_verdicts(results)
-        paths = [] if drawn is None else [folder / f"verdicts.{form}" for form in ("png", "svg")]
+        if drawn is None:
+            return []
+        paths = [folder / f"verdicts.{form}" for form in ("png", "svg")]
         for path in paths:
             write_atomically(path, as_bytes(drawn, path.suffix[1:]))
     return paths
