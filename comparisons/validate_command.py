@@ -27,12 +27,15 @@ def validate(
     cells: Annotated[list[str] | None, typer.Option("--cell", help="Only cells whose name holds this text.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a processor).")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
+    table: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
 ) -> None:
     """Judge simulated data sets whose truth is known; exit code 1 where a rule fails its acceptance."""
-    from bridge.store import Store
+    from importlib.metadata import version
+
+    from bridge.store import Store, write_atomically
     from comparisons import config as configs
     from comparisons.run import run
-    from comparisons.validation.table import as_text
+    from comparisons.validation.table import as_text, document
 
     parsed = chosen(configs.load(config, set_ or []), datasets, cells, workers)
     folder = out or Path("runs") / parsed.name
@@ -41,6 +44,9 @@ def validate(
         found = run(parsed, folder, store=Store(), reporter=reporter, command=command)
     print(as_text(found.confusion))
     print(f"\nReport: {folder / 'report.html'}")
+    if table is not None:
+        page = document(found.confusion, seed=parsed.seed, version=version("ventral-bridge"), command=command)
+        write_atomically(table, page)
     if any(row.met is False for row in found.confusion):
         raise typer.Exit(FAILED)
 

@@ -13,6 +13,7 @@ from comparisons.editing.time_resolved import EARLY, LATE, TimeContrast, time_co
 from comparisons.encoding.banded import banded_ridge, folds_of
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance, unique_share
+from comparisons.persistence.counts import log_counts
 from comparisons.results import Verdict
 from comparisons.verdicts.editing import recordings_editing
 
@@ -20,8 +21,8 @@ SIMPLE, COMPLEX = "simple", "complex"
 
 
 def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
-    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms: means over the time bins that lie within. None
-    where either window holds no bin."""
+    """Responses [rep, n, neuroid] in 70 to 100 ms and in 150 to 200 ms, counts as `log_counts`: means over the time
+    bins that lie within. None where either window holds no bin."""
     if one.binned is None:
         return None
     means = []
@@ -29,7 +30,7 @@ def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
         inside = [row for row, (low, high) in enumerate(one.time_bins) if low >= start and high <= end]
         if not inside:
             return None
-        means.append(one.binned[inside].mean(axis=0))
+        means.append(log_counts(one.binned[inside]).mean(axis=0))
     return means[0], means[1]
 
 

@@ -136,9 +136,10 @@ def unique_share(
             f"Trials have shape {trials.shape}, and the responses that were predicted {banded.responses.shape[1]} "
             f"neuroids and {banded.rows.max() + 1} stimuli or more; give the trials behind those responses."
         )
-    used = np.bincount(banded.rows, minlength=n).astype(np.float64)
+    used = np.bincount(banded.rows, minlength=n) > 0
     others = tuple(name for name in banded.bands if name != band)
-    signal, total = _signal_and_total(trials, (used > 0)[None].astype(np.float64))
+    repeated = _Repeated.of(trials)
+    signal, total = repeated.signal_and_total(used[None].astype(np.float64))
     with np.errstate(invalid="ignore", divide="ignore"):
         kept = (signal[0] / total[0] >= least) & np.isfinite(banded.mse())
     if not kept.any():
@@ -147,11 +148,11 @@ def unique_share(
             "or other neuroids are needed."
         )
     gained = (banded.errors(*others) - banded.errors(*banded.bands))[:, kept]
-    repeated = trials[:, :, kept]
+    repeated = repeated.at(kept)
 
     def phi(stimuli: np.ndarray, neuroids: np.ndarray) -> np.ndarray:
         top = _weighted_mean(gained, stimuli[:, banded.rows])
-        bottom = _signal_and_total(repeated, stimuli * (used > 0))[0]
+        bottom = repeated.signal_and_total(stimuli * used)[0]
         known = np.isfinite(top) & np.isfinite(bottom)
         top, bottom = (np.where(known, values, 0) for values in (top, bottom))
         return (top * neuroids).sum(axis=1) / (bottom * neuroids).sum(axis=1)
@@ -168,7 +169,7 @@ def signal_variance(trials: np.ndarray) -> np.ndarray:
     variance, and the others stand for it. NaN where no stimulus has two.
     """
     check_trials(trials)
-    return _signal_and_total(trials, np.ones((1, trials.shape[1])))[0][0]
+    return _Repeated.of(trials).signal_and_total(np.ones((1, trials.shape[1])))[0][0]
 
 
 def two_factor_draws(
@@ -220,19 +221,42 @@ def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return (weights @ np.where(known, values, 0)) / (weights @ known)
 
 
-def _signal_and_total(trials: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(signal variance, variance of the mean response) of trials [rep, n, q] under stimulus weights [d, n], [d, q]."""
-    trials = np.asarray(trials, dtype=np.float64)
-    reps = np.isfinite(trials).sum(axis=0)
-    mean = nanmean(trials)
-    known = np.isfinite(mean)
-    centre = nanmean(mean)
-    values = np.where(known, mean - centre, 0)
-    spread = np.where(np.isfinite(trials), (trials - mean) ** 2, 0).sum(axis=0)
-    repeated = known & (reps > 1)
-    noise = np.where(repeated, spread / np.maximum(reps - 1, 1) / np.maximum(reps, 1), 0)
-    count = weights @ known
-    with np.errstate(invalid="ignore", divide="ignore"):
-        first = weights @ values / count
-        total = (weights @ values**2 / count - first**2) * count / (count - 1)
-        return total - (weights @ noise) / (weights @ repeated), total
+@dataclass(frozen=True)
+class _Repeated:
+    """What the variances of mean responses are made of, computed once for all draws of stimuli, [n, q] each.
+
+    `known` and `repeated` are 1 where a stimulus was shown at all and more than once, else 0; `values` are centred mean
+    responses and `noise` the variance of a mean that its repetitions leave, 0 where they are not known.
+    """
+
+    values: np.ndarray
+    noise: np.ndarray
+    known: np.ndarray
+    repeated: np.ndarray
+
+    @classmethod
+    def of(cls, trials: np.ndarray) -> _Repeated:
+        trials = np.asarray(trials, dtype=np.float64)
+        shown = np.isfinite(trials)
+        reps = shown.sum(axis=0)
+        mean = nanmean(trials)
+        known = np.isfinite(mean)
+        deviations = trials - mean
+        deviations[~shown] = 0
+        spread = np.einsum("rnq,rnq->nq", deviations, deviations)
+        repeated = known & (reps > 1)
+        noise = np.where(repeated, spread / np.maximum(reps - 1, 1) / np.maximum(reps, 1), 0)
+        values = np.where(known, mean - nanmean(mean), 0)
+        return cls(values, noise, known.astype(np.float64), repeated.astype(np.float64))
+
+    def at(self, neuroids: np.ndarray) -> _Repeated:
+        """The same for some neuroids (numbers or a mask)."""
+        return _Repeated(*(part[:, neuroids] for part in (self.values, self.noise, self.known, self.repeated)))
+
+    def signal_and_total(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(signal variance, variance of the mean response) under stimulus weights [d, n], [d, q]."""
+        count = weights @ self.known
+        with np.errstate(invalid="ignore", divide="ignore"):
+            first = weights @ self.values / count
+            total = (weights @ self.values**2 / count - first**2) * count / (count - 1)
+            return total - (weights @ self.noise) / (weights @ self.repeated), total

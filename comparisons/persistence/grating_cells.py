@@ -108,8 +108,9 @@ def decodability(
 
     `trials` [rep, n, neuroid] are responses to the stimuli of `cells`, `simple` [n, p_s] and `complex_` [n, p_c] the
     analyst's features of the same stimuli. se^2 = se_cells^2 (bootstrap of orientation x frequency, no new fit) +
-    se_neuroids^2 (jackknife over six groups). Neuroids that do not vary are left out; a region with fewer than 12
-    others, or whose reference cannot be decoded (R2 <= .05), is left out of what is returned: there D says nothing.
+    se_neuroids^2 (jackknife over six groups, with the penalty of all). Neuroids that do not vary are left out; a region
+    with fewer than 12 others, or whose reference cannot be decoded (R2 <= .05), is left out of what is returned: there
+    D says nothing.
     Raises InputError for shapes that do not fit and fewer than two repetitions.
     """
     names = np.asarray(regions)
@@ -162,7 +163,8 @@ def held_out_errors(populations: list[list[Array]], cells: Cells) -> tuple[Array
     """Squared errors of held-out predictions, [set, population, cell], and squared deviations from the training mean
     [cell], both summed over (cos, sin).
 
-    `populations` are sets (of neuroids) of populations, each [cell, neuroid]. The kernel route: cells are few.
+    `populations` are sets (of neuroids) of populations, each [cell, neuroid]; the first set chooses the penalty, and
+    the others, parts of it, take the same. The kernel route: cells are few.
     """
     kernels = np.stack([np.stack([x @ x.T for x in one]) for one in populations])  # [set, population, cell, cell]
     errors = np.full(kernels.shape[:3], np.nan)
@@ -182,8 +184,8 @@ def held_out_errors(populations: list[list[Array]], cells: Cells) -> tuple[Array
 def _predictions(
     kernels: Array, train: NDArray[np.intp], test: NDArray[np.intp], y: Array, groups: NDArray[np.intp]
 ) -> Array:
-    """Ridge predictions of centred targets y [train, 2] for the test cells, [..., test, 2]; the penalty of each
-    population has the least error when each group of training cells is predicted from the others."""
+    """Ridge predictions of centred targets y [train, 2] for the test cells, [set, population, test, 2]; the penalty of
+    each population has the least error when each group of training cells is predicted from the others."""
     n = len(train)
     inner = kernels[..., train[:, None], train]
     row = inner.mean(axis=-2, keepdims=True)
@@ -191,26 +193,31 @@ def _predictions(
     across = kernels[..., test[:, None], train]
     across = across - row - across.mean(axis=-1, keepdims=True) + whole
     inner = inner - row - np.swapaxes(row, -1, -2) + whole
-    size = np.trace(inner, axis1=-2, axis2=-1)[..., None] / n
+    size = np.trace(inner, axis1=-2, axis2=-1)[..., None, None] / n
     size = np.where(size > 0, size, 1)
-    values, vectors = np.linalg.eigh(inner / size[..., None])
+    inner, across = inner / size, across / size
+    penalty = _penalties(inner[0], y, groups) * n
+    return across @ np.linalg.solve(inner + penalty[:, None, None] * np.eye(n), y)
+
+
+def _penalties(inner: Array, y: Array, groups: NDArray[np.intp]) -> Array:
+    """The penalty, over the number of cells, with which centred kernels [population, n, n] predict each group of cells
+    best from the others, [population]: exact, from one decomposition (the hat matrix of the group left out)."""
+    n = len(y)
+    values, vectors = np.linalg.eigh(inner)
     values = np.maximum(values, 0)
     z = np.swapaxes(vectors, -1, -2) @ y
-    best = np.full(values.shape[:-1], np.inf)
-    weights = np.zeros((*values.shape, y.shape[1]))
-    for penalty in PENALTIES * n:
-        shrunk = vectors * (values / (values + penalty))[..., None, :]
-        residual = y - shrunk @ z
-        error = np.zeros(best.shape)
-        for group in np.unique(groups):
-            rows = np.flatnonzero(groups == group)
-            hat = shrunk[..., rows, :] @ np.swapaxes(vectors[..., rows, :], -1, -2) + 1 / n
-            error += (np.linalg.solve(np.eye(len(rows)) - hat, residual[..., rows, :]) ** 2).sum(axis=(-2, -1))
-        better = error < best
-        best[better] = error[better]
-        candidate = vectors @ (z / (values + penalty)[..., None])
-        weights[better] = candidate[better]
-    return (across / size[..., None]) @ weights
+    shrink = values[:, None] / (values[:, None] + PENALTIES[:, None] * n)  # [population, penalty, component]
+    errors = np.zeros(shrink.shape[:2])
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        mine = vectors[:, rows]
+        shrunk = mine[:, None] * shrink[:, :, None]  # [population, penalty, row, component]
+        hat = shrunk @ np.swapaxes(mine, -1, -2)[:, None] + 1 / n
+        residual = y[rows] - shrunk @ z[:, None]
+        errors += (np.linalg.solve(np.eye(len(rows)) - hat, residual) ** 2).sum(axis=(-2, -1))
+    best: Array = PENALTIES[errors.argmin(axis=-1)]
+    return best
 
 
 def _estimates(

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from bridge.errors import InputError
+from comparisons.encoding.banded import PENALTIES as FINE
 from comparisons.encoding.banded import banded_ridge, folds_of
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import Banded, signal_variance, unique_share
@@ -29,6 +30,8 @@ from comparisons.verdicts.evidence import Estimate
 SIMPLE, COMPLEX = "simple", "complex"
 COUPLED = 0.1
 """kappa above which the leak bound counts."""
+PENALTIES = FINE[::2]
+"""Half a decade apart: the leave-one-out error hardly differs between neighbours, and it is most of the time."""
 HALVES = 20
 """Random halves of C behind the 95% quantile of rho."""
 LEAK_QUANTILE = 0.95
@@ -92,7 +95,8 @@ def unique_simple(
     varying = np.nan_to_num(nanmean((mean - nanmean(mean)) ** 2)) > 0
     if not varying.any():
         return {}
-    fitted = banded_ridge({SIMPLE: simple, COMPLEX: complex_}, mean[:, varying], splits=folds_of(len(mean), seed=seed))
+    both = {SIMPLE: simple, COMPLEX: complex_}
+    fitted = banded_ridge(both, mean[:, varying], splits=folds_of(len(mean), seed=seed), penalties=PENALTIES)
     found = {}
     for region in dict.fromkeys(regions):
         mine = names[varying] == region
@@ -142,7 +146,7 @@ def coupled(simple: np.ndarray, complex_: np.ndarray, *, halves: int = HALVES, s
     live = spread > 1e-9 * max(spread.max(initial=0), 1e-300)
     c = (complex_[:, live] - complex_[:, live].mean(axis=0)) / spread[live]
     splits = folds_of(len(c), seed=seed)
-    alone = banded_ridge({SIMPLE: simple}, c, splits=splits)
+    alone = banded_ridge({SIMPLE: simple}, c, splits=splits, penalties=PENALTIES)
     kappa = 1 - float(alone.mse(SIMPLE).sum() / alone.mse().sum())
     if kappa <= COUPLED or c.shape[1] < 2:
         return Coupling(kappa, np.zeros(0))
@@ -152,7 +156,8 @@ def coupled(simple: np.ndarray, complex_: np.ndarray, *, halves: int = HALVES, s
         order = rng.permutation(c.shape[1])
         kept, hidden = order[: c.shape[1] // 2], order[c.shape[1] // 2 :]
         both: Mapping[str, Any] = {SIMPLE: simple, COMPLEX: c[:, kept]}
-        fitted = banded_ridge(both, c[:, hidden], splits=splits, ratios=JOINT, groups=["all"] * len(hidden))
+        together = ["all"] * len(hidden)
+        fitted = banded_ridge(both, c[:, hidden], splits=splits, ratios=JOINT, penalties=PENALTIES, groups=together)
         without, within = fitted.mse(COMPLEX).sum(), fitted.mse(SIMPLE, COMPLEX).sum()
         rho.append((without - within) / without)
     return Coupling(kappa, np.array(rho))

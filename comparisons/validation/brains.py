@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.errors import InputError
-from bridge.recordings.simulated import Bands, Stream, analyst_bands, record
+from bridge.recordings.simulated import Bands, Stream, analyst_bands, record, record_bins
 from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, seen_in
 from comparisons.validation.spec import Cell
 
@@ -65,19 +65,24 @@ def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
     """
     grating = (shown.table["family"] == GRATINGS).to_numpy()
     pool = np.flatnonzero(~grating)
-    if len(pool) < cell.natural:
+    wanted = max(cell.natural, cell.fitted)
+    if len(pool) < wanted:
         raise InputError(
-            f"Cell {cell.name!r} shows {cell.natural} natural stimuli, and the config's stimuli hold {len(pool)}; give "
-            "more, or lower `natural`."
+            f"Cell {cell.name!r} takes {wanted} natural stimuli, and the config's stimuli hold {len(pool)}; give "
+            "more, or lower `natural` and `fitted`."
         )
     order = np.random.default_rng([seed, 1]).permutation(len(pool))
-    rows = np.sort(pool[order[: cell.natural]])
+    rows = np.sort(pool[order[:wanted]])
     if "D" in cell.expect:
         rows = np.concatenate([rows, np.flatnonzero(grating)])
-    table = shown.table.iloc[rows]
     spec = cell.simulated(seed)
-    stream = Stream.of(spec, seen_in(shown.amplitudes[rows], table, spec.simple_dimensions))
-    recordings = record(spec, tuple(table.index), stream.stages())
+    stream = Stream.of(spec, seen_in(shown.amplitudes[rows], shown.table.iloc[rows], spec.simple_dimensions))
+    if cell.fitted:
+        among = np.sort(np.random.default_rng([seed, 2]).permutation(wanted)[: cell.natural])
+        stream, rows = stream.shown(among, spec.reps), rows[among]
+    table = shown.table.iloc[rows]
+    ids = tuple(table.index)
+    recordings = record_bins(stream, ids) if spec.time_bins else record(stream.spec, ids, stream.stages())
     return DataSet(recordings, analyst_bands(stream, cell.hidden, cell.hide, seed), table)
 
 
@@ -89,6 +94,8 @@ def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
         answers |= by_persistence(data, seed)
     if {"transport", "direct path"} & set(cell.expect):
         answers |= by_errors(data, seed)
+    if "late loss" in cell.expect:
+        answers |= by_time_bins(data, seed)
     return {statistic: answers[statistic] for statistic in cell.expect}
 
 
@@ -104,6 +111,21 @@ def by_errors(data: DataSet, seed: int) -> dict[str, str]:
     told = direct is not None and direct.lower > LEAST_DIRECT
     verdict = by_transport(found, data.recordings.name, simulated=True)
     return {"transport": verdict.answer, "direct path": "SUPPORTED" if told else "INCONCLUSIVE"}
+
+
+def by_time_bins(data: DataSet, seed: int) -> dict[str, str]:
+    """Whether what is simple is gone late: what the contrast says in most areas after the first."""
+    from comparisons.editing.recorded import early_and_late, region_contrasts
+
+    windows = early_and_late(data.recordings)
+    assert windows is not None
+    regions = data.recordings.neuroids["region"].tolist()
+    contrasts = region_contrasts(data.bands.simple, data.bands.complex, *windows, regions, seed=seed)
+    told = [contrasts[region].answer for region in list(dict.fromkeys(regions))[1:] if region in contrasts]
+    for answer, means in (("SUPPORTED", "consistent"), ("REFUTED", "not consistent")):
+        if told.count(means) > len(told) / 2:
+            return {"late loss": answer}
+    return {"late loss": "INCONCLUSIVE"}
 
 
 def by_persistence(data: DataSet, seed: int) -> dict[str, str]:

@@ -35,19 +35,16 @@ COPIES = 2
 
 
 class Analyst:
-    """What an analyst has of a planted stream; whatever is planted into it is sorted by her.
-
-    In single precision: the errors are far above it, and it takes half of the time.
-    """
+    """What an analyst has of a planted stream; whatever is planted into it is sorted by her."""
 
     def __init__(self, stream: Stream):
         self.stream = stream
-        latents, x = stream.latents.astype(np.float32), stream.x.astype(np.float32)
-        self.regression, self.gates = Regression(latents, stream.images), Gates(latents, x, stream.images)
+        self.regression = Regression(stream.latents, stream.images)
+        self.gates = Gates(stream.latents, stream.x, stream.images)
 
     def sort(self, delta: np.ndarray) -> Sorted:
         """The latents of a planted block, sorted."""
-        writes = ((delta - delta.mean(axis=0)) @ self.stream.decoder.T).astype(np.float32)
+        writes = (delta - delta.mean(axis=0)) @ self.stream.decoder.T
         return sort_latents(self.regression.fit(writes).slopes, self.gates.measure(writes))
 
     def untrained_copies(self) -> list[Counts]:

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+Array = NDArray[np.float32]
 Encoder = Literal["sparse code", "top-k"]
 COSINE = 0.9
 """Of the analyst's decoder directions with the true ones."""
@@ -104,22 +104,22 @@ def planted_stream(
 ) -> Stream:
     """A stream of images x tokens. Features are active at 2 to 8% of the tokens (more in their topic), at 1 on average.
 
-    Equal seeds give equal streams, bit by bit on one machine.
+    Equal seeds give equal streams, bit by bit on one machine. Single precision: a trained network's is no better.
     """
     rng = np.random.default_rng([seed, 1])
     n = images * tokens
-    directions = unit(rng.standard_normal((features, width)))
+    directions = unit(rng.standard_normal((features, width))).astype(np.float32)
     rates = np.exp(rng.uniform(np.log(0.02), np.log(0.08), features))
     topics = 8
     liking = np.exp(0.8 * rng.standard_normal((topics, features)))
     liking /= liking.mean(axis=0)
     topic = np.repeat(rng.integers(topics, size=images), tokens)
     active = rng.random((n, features)) < np.minimum(rates * liking[topic], 0.5)
-    activations = active * rng.gamma(4.0, 0.25, (n, features))
-    x = activations @ directions + noise * rng.standard_normal((n, width))
-    aside = rng.standard_normal((features, width))
+    activations = active * rng.standard_gamma(4.0, (n, features), np.float32) * np.float32(0.25)
+    x = activations @ directions + np.float32(noise) * rng.standard_normal((n, width), np.float32)
+    aside = rng.standard_normal((features, width), np.float32)
     aside = unit(aside - (aside * directions).sum(axis=1, keepdims=True) * directions)
-    decoder = cosine * directions + np.sqrt(1 - cosine**2) * aside
+    decoder = (cosine * directions + np.sqrt(1 - cosine**2) * aside).astype(np.float32)
     latents = (
         sparse_codes(x, decoder) if encoder == "sparse code" else top_codes(x, decoder, round(active.mean() * features))
     )
@@ -130,17 +130,17 @@ def planted_delta(stream: Stream, cell: Cell) -> Array:
     """What the block adds to the stream, [n, d]. Equal seeds give equal writes, features and gates in all cells."""
     rng = np.random.default_rng([stream.seed, 2])
     delta = trained_write(stream, rng) if cell.write == "trained" else untrained_write(stream.x, rng)
-    delta = cell.strength * delta
+    delta = np.float32(cell.strength) * delta
     rng = np.random.default_rng([stream.seed, 3])
     if cell.deletion:
         m = len(stream.directions)
         edited = rng.permutation(m)[: round(cell.share * m)]
         reading = rng.standard_normal(stream.x.shape[1])
-        context = rng.standard_normal(len(stream.x)) if cell.hidden else stream.x @ reading
+        context = rng.standard_normal(len(stream.x)) if cell.hidden else stream.x.astype(np.float64) @ reading
         open_ = context > np.quantile(context, 1 - cell.gate) if cell.gate is not None else np.ones(len(context), bool)
         gone = stream.activations[:, edited] ** (2 if cell.own else 1) * open_[:, None]
-        delta = delta - cell.deletion * gone @ stream.directions[edited]
-    delta = delta - cell.damping * stream.x
+        delta = delta - np.float32(cell.deletion) * (gone @ stream.directions[edited])
+    delta = delta - np.float32(cell.damping) * stream.x
     return delta - stream.x if cell.plain else delta
 
 
@@ -148,25 +148,25 @@ def trained_write(stream: Stream, rng: np.random.Generator, neurons: int = 256, 
     """Neurons that each read three features above a threshold and write a random direction; `size` is the write's root
     mean square as a share of the stream's."""
     m, width = stream.directions.shape
-    read = np.zeros((neurons, m))
+    read = np.zeros((neurons, m), np.float32)
     for neuron in read:
         neuron[rng.choice(m, 3, replace=False)] = rng.choice([-0.5, 1.0, 1.0], 3, replace=False)
-    driven = np.maximum(stream.activations @ read.T - 0.3, 0)
-    return _sized(driven @ unit(rng.standard_normal((neurons, width))), stream.x, size)
+    driven = np.maximum(stream.activations @ read.T - np.float32(0.3), 0)
+    return _sized(driven @ unit(rng.standard_normal((neurons, width), np.float32)), stream.x, size)
 
 
 def untrained_write(x: Array, rng: np.random.Generator, neurons: int = 512, size: float = 0.7) -> Array:
     """A random two-layer network of the normalised stream."""
     z = (x - x.mean(axis=0)) / x.std()
     width = x.shape[1]
-    hidden = np.maximum(z @ rng.standard_normal((width, neurons)) / np.sqrt(width), 0)
-    return _sized(hidden @ rng.standard_normal((neurons, width)), x, size)
+    hidden = np.maximum(z @ (rng.standard_normal((width, neurons), np.float32) / np.float32(np.sqrt(width))), 0)
+    return _sized(hidden @ rng.standard_normal((neurons, width), np.float32), x, size)
 
 
 def sparse_codes(x: Array, decoder: Array, penalty: float = 0.15, steps: int = 25) -> Array:
     """The non-negative code of x [n, d] that minimises |x - a D|^2 / 2 + penalty |a|_1, by FISTA (Beck & Teboulle
-    2009): what an encoder of a trained dictionary approximates. float64 [n, m]."""
-    x, decoder = x.astype(np.float32), decoder.astype(np.float32)
+    2009): what an encoder of a trained dictionary approximates. float32 [n, m]."""
+    x, decoder = x.astype(np.float32, copy=False), decoder.astype(np.float32, copy=False)
     gram, drive = decoder @ decoder.T, x @ decoder.T - np.float32(penalty)
     step = np.float32(1 / np.linalg.norm(gram, 2))
     code = ahead = np.zeros_like(drive)
@@ -176,7 +176,7 @@ def sparse_codes(x: Array, decoder: Array, penalty: float = 0.15, steps: int = 2
         larger = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = new + np.float32((momentum - 1) / larger) * (new - code)
         code, momentum = new, larger
-    return code.astype(np.float64)
+    return code
 
 
 def top_codes(x: Array, decoder: Array, k: int) -> Array:
@@ -184,7 +184,7 @@ def top_codes(x: Array, decoder: Array, k: int) -> Array:
     are full of what their neighbours leak. [n, m]"""
     projected = (x - x.mean(axis=0)) @ decoder.T
     least = np.partition(projected, -k, axis=1)[:, -k, None]
-    return np.where((projected >= least) & (projected > 0), projected, 0.0)
+    return np.where((projected >= least) & (projected > 0), projected, np.float32(0))
 
 
 def unit(rows: Array) -> Array:
@@ -193,4 +193,5 @@ def unit(rows: Array) -> Array:
 
 
 def _sized(write: Array, x: Array, size: float) -> Array:
-    return write * (size * np.sqrt(((x - x.mean(axis=0)) ** 2).mean() / ((write - write.mean(axis=0)) ** 2).mean()))
+    ratio = x.var(axis=0, dtype=np.float64).mean() / write.var(axis=0, dtype=np.float64).mean()
+    return write * np.float32(size * np.sqrt(ratio))

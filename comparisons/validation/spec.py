@@ -10,9 +10,10 @@ from bridge.recordings.simulated import SimulatedRecordings
 from bridge.spec import Spec
 from bridge.spec_errors import validated
 
-Statistic = Literal["phi", "D", "transport", "direct path", "editing"]
+Statistic = Literal["phi", "D", "transport", "direct path", "editing", "late loss"]
 """P1 by unique simple share and by decodability, P2 by transport of decoder errors and its direct path, P3 by gated
-edits of a network's latents."""
+edits of a network's latents; of recordings with time bins, by what is simple and gone late. The last is no more than
+consistent with editing: SUPPORTED and REFUTED say so here of most areas after the first, and no verdict does."""
 Expected = Literal["SUPPORTED", "REFUTED", "not SUPPORTED", "not REFUTED", "either"]
 """`SUPPORTED` and `REFUTED`: the truth, which must be found in 80% of the data sets, and its opposite (nearly) never.
 `not ...`: that answer would be false, and the right one need not be found. `either`: shown, with no demand."""
@@ -22,6 +23,7 @@ PREDICTIONS: dict[Statistic, str] = {
     "transport": "P2",
     "direct path": "P2",
     "editing": "P3",
+    "late loss": "P3",
 }
 
 
@@ -38,6 +40,9 @@ class Cell(Spec):
     """For `editing`: the planted block of a network (`comparisons.validation.planted_editing.CELLS`)."""
     natural: Annotated[int, Field(ge=0)] = 500
     """Natural stimuli shown: drawn anew for each data set from the config's stimuli that are no gratings."""
+    fitted: Annotated[int, Field(ge=0)] = 0
+    """Natural stimuli to which the brain's maps are fitted, those shown among them (0: those shown). What is unrelated
+    in the world is not quite so among a hundred stimuli; maps fitted to just these would make it so."""
     hidden: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the complex features that the analyst lacks."""
     hide: Literal["random", "coupled"] = "random"
@@ -48,6 +53,14 @@ class Cell(Spec):
         if ("editing" in self.expect) != (self.block is not None) or (self.block is not None and len(self.expect) > 1):
             raise ValueError(
                 "`editing` needs `block`, a planted block of a network, and the other statistics a `brain`"
+            )
+        if ("late loss" in self.expect) != bool(self.brain.get("time_bins")):
+            raise ValueError(
+                "`late loss` needs a brain with `time_bins: true`, and no other statistic has a use for it"
+            )
+        if self.fitted and (self.fitted < self.natural or "D" in self.expect):
+            raise ValueError(
+                "`fitted` is more stimuli than `natural`, and needs a cell without D, which shows gratings"
             )
         if self.block is None:
             self.simulated(0)  # says now what does not fit

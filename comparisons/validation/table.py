@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bridge.recordings.simulated.spec import GENERATOR
 from comparisons.results import ConfusionRow
 from comparisons.validation.spec import PREDICTIONS
 
@@ -40,6 +41,22 @@ def as_text(rows: Sequence[ConfusionRow]) -> str:
     failed = [row for row in asked if not row.met]
     told = f"{len(asked) - len(failed)} of {len(asked)} rows are as a valid rule needs them."
     return "\n".join([*shown, "", told])
+
+
+def document(rows: Sequence[ConfusionRow], *, seed: int, version: str, command: str) -> str:
+    """The table with what it was made by, as a Markdown page to be kept."""
+    asked = [row for row in rows if row.met is not None]
+    failed = [row for row in asked if not row.met]
+    told = f"{len(asked) - len(failed)} of {len(asked)} rows are as a valid rule needs them"
+    return f"""# The confusion matrix of the verdicts
+
+SIMULATED data sets whose truth is known, judged by the rules. Seed {seed}, generator {GENERATOR}, ventral-bridge \
+{version}, made by `{command}`.
+`false` and `power` are 95% Wilson intervals of the rate of false answers and of right ones; {told}.
+{"Those that are not: " + "; ".join(f"{row.cell} ({row.statistic})" for row in failed) + "." if failed else ""}
+
+{as_markdown(rows)}
+"""
 
 
 def as_markdown(rows: Sequence[ConfusionRow]) -> str:

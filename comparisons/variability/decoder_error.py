@@ -296,9 +296,9 @@ def statistics(
         out["rel", j, k] = between.sum(axis=1), own
         out["gain", j, k] = expected, between.sum(axis=1)
         if k - j > 1:
-            raw = two_stage(c.sum(axis=3), 3 * (k - 1), a, whole)
+            top, determinant = two_stage(c.sum(axis=3), 3 * (k - 1), a, whole)
             unit = (between * (g[:, a] + g[:, b]) / 2).sum(axis=1)
-            out["direct", j, k] = raw * unit, expected
+            out["direct", j, k] = top * unit, determinant * expected
     return out
 
 
@@ -314,21 +314,21 @@ def slopes(found: Moments, weights: Array) -> Array:
     return (product - mean_decoded * mean_s[:, None]) / np.maximum(variance, 1e-12)[:, None]
 
 
-def two_stage(c: Array, middle: int, first: int, later: int) -> Array:
-    """Coefficient of e_first beside e_middle for e_later, [draw], from moments [draw, population, population].
+def two_stage(c: Array, middle: int, first: int, later: int) -> tuple[Array, Array]:
+    """Coefficient of e_first beside e_middle for e_later by Cramer's rule, from moments [draw, population, population]:
+    its numerator and its determinant, [draw] each.
 
     `middle` and `first` are the numbers of halves A; halves B stand behind them. Regressors in one half, instruments in
-    the other, both ways, averaged.
+    the other, both ways, summed: a determinant alone may come close to 0 in a draw, and their sum does not.
     """
-    ways = []
+    top = determinant = np.zeros(len(c))
     for x, z in ((0, 1), (1, 0)):
         regressors, instruments = [middle + x, first + x], [middle + z, first + z]
         square = c[:, instruments][:, :, regressors]
         target = c[:, instruments][:, :, later]
-        determinant = square[:, 0, 0] * square[:, 1, 1] - square[:, 0, 1] * square[:, 1, 0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ways.append((square[:, 0, 0] * target[:, 1] - square[:, 1, 0] * target[:, 0]) / determinant)
-    return (ways[0] + ways[1]) / 2
+        determinant = determinant + square[:, 0, 0] * square[:, 1, 1] - square[:, 0, 1] * square[:, 1, 0]
+        top = top + square[:, 0, 0] * target[:, 1] - square[:, 1, 0] * target[:, 0]
+    return top, determinant
 
 
 def averaged(

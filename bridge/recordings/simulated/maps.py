@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,10 @@ class Scale:
             own = state[:, rows]
             centre[rows], spread[rows] = own.mean((0, 1)), np.sqrt(signal_variance(own))
         return Scale(centre, spread)
+
+    def at(self, rows: Rows) -> Scale:
+        """The same for some of the stimuli."""
+        return self if len(self.centre) == 1 else Scale(self.centre[rows], self.spread[rows])
 
     def __call__(self, state: Array) -> Array:
         """The state scaled; all trials alike."""
@@ -128,6 +132,10 @@ class Recoding:
     first: Array
     second: Array
     scale: Scale | None = None
+
+    def at(self, rows: Rows) -> Recoding:
+        """The same for some of the stimuli."""
+        return self if self.scale is None else replace(self, scale=self.scale.at(rows))
 
     def __call__(self, simple: Array) -> Array:
         """On every trial, [rep, n, d] to the same shape."""

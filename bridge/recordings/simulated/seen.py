@@ -48,6 +48,14 @@ class Seen:
         least = 4 * self.energies.shape[1]
         return parts if all(len(rows) >= least for rows in parts.values()) else {}
 
+    def at(self, rows: Rows) -> Seen:
+        """The same of some of the stimuli, in the order of `rows`."""
+        place = np.full(len(self.energies), -1)
+        place[rows] = np.arange(len(rows))
+        kept = [(place[own], values) for own, values in self.targets]
+        targets = [(own[own >= 0], values[own >= 0]) for own, values in kept if (own >= 0).any()]
+        return Seen(self.energies[rows], targets, None if self.objects is None else self.objects[rows])
+
     def balanced(self) -> Seen:
         """The same, with energies of mean 0 and variance 1 among natural stimuli and among oriented patterns each, as
         after adaptation to what is shown. Full-contrast patterns would else have most of all variance, and where half

@@ -97,6 +97,9 @@ class _Maps:
     scale: Scale
     recoding: Recoding | None = None
 
+    def at(self, rows: NDArray[np.int_]) -> _Maps:
+        return _Maps(self.inner, self.scale.at(rows), self.recoding and self.recoding.at(rows))
+
 
 @dataclass
 class Stream:
@@ -128,6 +131,14 @@ class Stream:
         for (simple, inner), count, share in zip(stream._first, counts, spec.asked, strict=True):
             stream.readouts.append(readout(readers, simple, inner, count, share))
         return stream
+
+    def shown(self, rows: NDArray[np.int_], reps: int) -> Stream:
+        """The same stream, its maps and neuroids fixed, that sees some of its stimuli, so many times each."""
+        spec = self.spec.model_copy(update={"reps": reps})
+        gate = None if self.gate is None else self.gate[rows]
+        part = Stream(spec, self.seen.at(rows), [maps.at(rows) for maps in self.maps], self.readouts, gate)
+        part._first = part._run("early", 0, len(part.readouts))
+        return part
 
     def stages(self, bin: Bin = "early") -> list[Stage]:
         """The stages in the trials recorded. Without time bins there is one response, and `bin` means nothing; where

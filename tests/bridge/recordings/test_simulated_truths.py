@@ -74,6 +74,19 @@ def test_simple_information_is_read_from_the_last_state_where_it_stays(truth: st
     assert read(whole(stream(truth=truth).stages()[-1]), energies()) > 0.6
 
 
+@pytest.mark.parametrize("truth", ["residual", "recode", "edit", "parallel"])
+def test_a_stream_shown_some_of_its_stimuli_keeps_its_maps(truth: str) -> None:
+    made, rows = stream(truth=truth), np.arange(3, N, 7)
+    part = made.shown(rows, 5)
+    for one, all_ in zip(part.noiseless(), made.noiseless(), strict=True):
+        np.testing.assert_allclose(one.drive, all_.drive[:, rows], atol=1e-4)
+    stages = part.stages()
+    assert all(stage.simple.shape == (5, len(rows), D) for stage in stages)
+    assert np.abs(noise_of(stages[-1].simple)).max() > 0
+    recorded = record(part.spec, tuple(map(str, rows)), stages)
+    assert recorded.data.shape == (5, len(rows), 80)
+
+
 @pytest.mark.parametrize("truth", ["nhbt", "untangle", "gain"])
 def test_simple_information_is_not_read_from_the_last_state_where_it_is_used_up(truth: str) -> None:
     stages = stream(truth=truth).stages()

@@ -124,7 +124,7 @@ def test_the_contrast_in_simulated_brains(truth: str, late: bool) -> None:
     windows = early_and_late(one)
     assert windows is not None
     bands = analyst_bands(Stream.of(spec, seen(stimuli, spec.simple_dimensions)))
-    early, late_ = (np.sqrt(one) for one in windows)
+    early, late_ = windows
     regions = one.neuroids["region"].tolist()
     contrasts = region_contrasts(bands.simple, bands.complex, early, late_, regions, draws=300)
     for region in ("V2", "V4"):
