@@ -25,6 +25,7 @@ from bridge.recordings import AnyRecordings
 from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
+from comparisons.brainscore.submission import Submission
 from comparisons.kinds.base import ComparisonSpec
 from saes.specs import AnySAE, SAESpec
 
@@ -83,6 +84,8 @@ class Config(Spec):
     """Tokens, precision and batches of what is read from the models."""
     comparisons: list[AnyComparison] = []
     """What shall be computed (not needed by `ventral capture`)."""
+    submission: Submission | None = None
+    """What `ventral brain-score export` makes of the models and dictionaries; no comparison reads it."""
 
     @field_validator("models", "recordings", "saes")
     @classmethod

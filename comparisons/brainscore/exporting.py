@@ -1,0 +1,452 @@
+"""From a config's section `submission` to a plugin's directory: complete, compared with this project's own numbers.
+
+DIR/__init__.py            model_registry['ID'] = lambda: commitment('ID'), literal, a line each
+    model.py, stream.py, dictionary.py, backbone.py, weights.py      the files of `plugin/` as they stand
+    network.py             the network's own code, where no library makes it
+    submission.json        everything that differs between submissions
+    region_layer_map/ID.json, region_choice.json
+    weights/*.safetensors  or files of a hub repository at a commit; either with their sha256
+    test.py, requirements.txt, README.md, citation.bib, metadata.yaml
+
+The directory appears when it is whole and its features are those of this project; before that nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bridge.errors import ConfigError, InputError
+from bridge.store import Store, cannot_write, file_sha256
+from comparisons.brainscore.choosing import best, layer_features, scores_on_benchmark, scores_on_recordings
+from comparisons.brainscore.chosen_parts import (
+    NEEDS_SIMPLICITY,
+    SIMPLICITY,
+    Parts,
+    feature_of,
+    parts_of,
+    simplicity_stage,
+    submission_of,
+)
+from comparisons.brainscore.network_made import Made, made_of
+from comparisons.brainscore.submission import REGIONS, Choice
+from comparisons.plan import Planner
+from comparisons.run import Reporter, execute, needed
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from bridge.models.base import Backbone
+    from comparisons.config import Config
+    from saes.sae import SparseAutoencoder
+
+PLUGIN = Path(__file__).parent / "plugin"
+COPIED = ("model.py", "stream.py", "dictionary.py", "backbone.py", "weights.py")
+SUBMISSION = "submission.json"
+BUNDLED_BYTES = 45 * 2**20
+"""Weights that may go into the zip, of 50 MB in all: they hardly shrink when they are packed."""
+
+
+@dataclass
+class Exported:
+    """What an export made."""
+
+    folder: Path
+    identifiers: list[str]
+    regions: dict[str, str]
+    commit: str | None = None
+    notices: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """A submission before it is written: the network, its dictionaries and latents by site, its regions."""
+
+    config: Config
+    parts: Parts
+    backbone: Backbone
+    made: Made
+    saes: dict[str, SparseAutoencoder]
+    scores: dict[str, np.ndarray]
+    regions: dict[str, str]
+    choice: dict[str, dict[str, Any]]
+    """By region that was chosen: what on, and the score of each site."""
+
+    @property
+    def sites(self) -> list[str]:
+        """The sites of the regions, in the order of a forward pass."""
+        return [name for name in self.parts.sites if name in self.regions.values()]
+
+
+def export(
+    config: Config,
+    out: Path,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+    push: str | None = None,
+    replace: bool = False,
+) -> Exported:
+    """Write the plugin of a config's submission into `out`.
+
+    With `push` the weights go to that repository of the hub, and the plugin names its commit; else those that neither
+    the network's library nor the hub has are bundled. Raises ConfigError and InputError for what cannot be submitted,
+    UnreachableError without a network where one is needed, StorageError where `out` cannot be written.
+    """
+    store = store or Store()
+    if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not replace:
+        raise ConfigError(f"{out} is there already; give another folder with --out, or --replace it.")
+    check_new(list(submission_of(config).identifiers()))
+    ready = prepared(config, store, reporter)
+    exported = Exported(out, list(ready.parts.spec.identifiers()), dict(ready.regions))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / ready.parts.spec.directory()
+        write_plugin(folder, ready)
+        exported.notices += verified(folder, ready)
+        if push is not None:
+            exported.commit = pushed(folder, push)
+        size = sum(path.stat().st_size for path in (folder / "weights").glob("*")) if push is None else 0
+        if size > BUNDLED_BYTES:
+            raise ConfigError(
+                f"The weights take {size / 2**20:.0f} MiB, and Brain-Score takes a zip of 50 MB; put them into a "
+                "repository of the hub with --push user/name."
+            )
+        if (folder / "metadata.yaml").exists():
+            exported.notices.append(
+                "The plugin holds metadata.yaml: Brain-Score core 2.5.0 then waits for a person to merge it."
+            )
+        _moved(folder, out)
+    return exported
+
+
+def check_new(identifiers: list[str]) -> None:
+    """Raise ConfigError for a name that the installed Brain-Score registers already."""
+    from comparisons.brainscore.rules import registered_models
+
+    for name in identifiers:
+        if name in (known := registered_models()):
+            raise ConfigError(
+                f"Brain-Score has a model {name!r} already (models/{known[name]}); give it another identifier."
+            )
+
+
+# ------------------------------------------------------------------------------------------------------- choosing
+
+
+def prepared(config: Config, store: Store, reporter: Reporter) -> Ingredients:
+    """Train or load what the submission asks for, score its latents, and choose the sites of its regions."""
+    from saes.checkpoints import read_folder
+
+    for part in (config.stimuli, *config.recordings):
+        part.prepare()
+    parts = parts_of(Planner(config, store))
+    spec = parts.spec
+    first = spec.features[0]
+    candidates = list(parts.sites)
+    folders, scores = _made(config, store, reporter, candidates, first in NEEDS_SIMPLICITY)
+    backbone = parts.model.load()
+    made = made_of(parts.model, backbone)
+    saes = {site: read_folder(folder) for site, folder in folders.items()}
+    regions, choice = dict(parts.given), {}
+    for region, one in spec.regions.items():
+        if isinstance(one, Choice):
+            reporter.note(f"Choosing the site of {region} on {one.recordings or one.benchmark}.")
+            choice[str(region)] = _scored(config, parts, backbone, saes, scores, one, str(region))
+            regions[str(region)] = best(choice[str(region)]["scores"], str(region))
+    regions = {region: regions[region] for region in REGIONS}
+    chosen = [site for site in candidates if site in regions.values()]
+    if any(kind in NEEDS_SIMPLICITY for kind in spec.features):
+        _, scores = _made(config, store, reporter, chosen, True)
+    return Ingredients(config, parts, backbone, made, saes, scores, regions, choice)
+
+
+def _made(
+    config: Config, store: Store, reporter: Reporter, sites: list[str], scored: bool
+) -> tuple[dict[str, Path], dict[str, np.ndarray]]:
+    """The dictionaries of these sites, their folders by site, and where `scored` their latents' simplicity."""
+    planner = Planner(config, store)
+    parts = parts_of(planner)
+    results = [parts.made[site] for site in sites if site in parts.made]
+    stages = {site: simplicity_stage(planner, parts, site) for site in sites if site in parts.made} if scored else {}
+    plan = planner.finish([*dict.fromkeys(results), *stages.values()])
+    reporter.planned(plan, needed(plan, store))
+    paths, _ = execute(plan, store, reporter)
+    folders = {site: parts.folder(paths, site) for site in sites if site in parts.made}
+    return folders, {site: np.load(paths[stage] / SIMPLICITY) for site, stage in stages.items()}
+
+
+def _scored(
+    config: Config,
+    parts: Parts,
+    backbone: Backbone,
+    saes: Mapping[str, SparseAutoencoder],
+    scores: Mapping[str, np.ndarray],
+    choice: Choice,
+    region: str,
+) -> dict[str, Any]:
+    """What a region's site is chosen on, and every site's score there."""
+    kind = parts.spec.features[0]
+    module = assembled(parts, backbone, saes, scores, kind, list(parts.sites))
+    layers = {site: f"stream.{site}" for site in parts.sites}
+    if choice.benchmark is not None:
+        from functools import partial
+
+        from comparisons.brainscore.plugin.model import preprocessed_files
+
+        preprocessing = partial(preprocessed_files, **preprocessing_of(backbone))
+        found = scores_on_benchmark(module, layers, preprocessing, choice.benchmark, region, backbone.degrees)
+        return {"on": choice.benchmark, "features": kind, "scores": found}
+    from bridge.recordings.recordings import Recordings
+
+    one = next(spec for spec in config.recordings if spec.name == choice.recordings)
+    stimuli = config.stimuli.load()
+    held = [made for made in one.load(stimuli) if isinstance(made, Recordings) and region in made.regions]
+    if not held:
+        raise InputError(
+            f"The recordings {choice.recordings!r} hold no responses in {region}; choose its site on others."
+        )
+    features = layer_features(module, _batches(backbone, stimuli), list(layers.values()))
+    named = {site: features[layer] for site, layer in layers.items()}
+    found = scores_on_recordings(named, stimuli, held[0], region)
+    on = f"{choice.recordings}{' (SIMULATED)' if held[0].simulated else ''}"
+    return {"on": on, "features": kind, "scores": found, "stimuli": len(stimuli)}
+
+
+def _batches(backbone: Backbone, stimuli: Any, size: int = 32) -> Iterator[torch.Tensor]:
+    for at in range(0, len(stimuli), size):
+        yield backbone.prepare([stimuli.image(row) for row in range(at, min(at + size, len(stimuli)))])
+
+
+def assembled(
+    parts: Parts,
+    backbone: Backbone,
+    saes: Mapping[str, SparseAutoencoder],
+    scores: Mapping[str, np.ndarray],
+    kind: str,
+    sites: list[str],
+) -> nn.Module:
+    """The module that a plugin would make, from what is in memory."""
+    from comparisons.brainscore.plugin.dictionary import Dictionary
+    from comparisons.brainscore.plugin.stream import Feature, Stream
+
+    features = {}
+    for site in sites:
+        entry = feature_of(parts, kind, site, scores)
+        dictionary = None
+        if kind != "raw":
+            dictionary = Dictionary(config_of(saes[site]), saes[site].tensors(), writes=kind == "ablated")
+        prefix = parts.sites[site].prefix
+        features[site] = Feature(kind, parts.spec.pool, prefix, dictionary, entry.get("latents"))
+    return Stream(backbone.module, sites_of(backbone, sites), features, backbone.layout).eval()
+
+
+def config_of(sae: SparseAutoencoder) -> dict[str, Any]:
+    """What the plugin's reader has to know of a dictionary, in SAELens's terms."""
+    config = sae.config
+    return {
+        "architecture": config.architecture,
+        "d_in": config.d_in,
+        "d_sae": config.d_sae,
+        "k": config.k,
+        "rescale_acts_by_decoder_norm": config.rescale_acts_by_decoder_norm,
+        "apply_b_dec_to_input": config.apply_b_dec_to_input,
+        "normalize_activations": config.normalize_activations,
+    }
+
+
+def sites_of(backbone: Backbone, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Kind and block of each site, as the plugin's hooks read them."""
+    found = {}
+    for name in names:
+        site = backbone.sites[name]
+        block = backbone.blocks[site.block]
+        fields = ("module", "write", "skip", "attn", "mlp", "parallel", "plain", "overwrites")
+        found[name] = {
+            "kind": site.kind,
+            "block": {key: value for key in fields if (value := getattr(block, key)) not in (None, False)},
+        }
+    return found
+
+
+def preprocessing_of(backbone: Backbone) -> dict[str, Any]:
+    """From an image to the network's input, as the plugin does it. Raises ConfigError for networks that read texts."""
+    one = backbone.preprocessing
+    if one is None:
+        raise ConfigError(f"{backbone.name} reads texts, and Brain-Score Vision shows images; give a vision network.")
+    return {
+        "size": one.size,
+        "resize": one.resize or one.size,
+        "squash": one.squash,
+        "mean": list(one.mean),
+        "std": list(one.std),
+        "interpolation": one.interpolation,
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- writing
+
+
+def write_plugin(folder: Path, ready: Ingredients) -> None:
+    """All files of the plugin, with the weights in `folder/weights` unless a library or a hub's commit has them."""
+    from comparisons.brainscore.card import readme
+    from comparisons.brainscore.weight_files import dictionary_entries, network_entry
+
+    spec = ready.parts.spec
+    (folder / "weights").mkdir(parents=True)
+    (folder / "region_layer_map").mkdir()
+    for name in COPIED:
+        shutil.copyfile(PLUGIN / name, folder / name)
+    shutil.copyfile(PLUGIN / "plugin_test.py", folder / "test.py")
+    if ready.made.source is not None:
+        shutil.copyfile(ready.made.source, folder / "network.py")
+    models = {}
+    readout = spec.readout or found_readout(ready.backbone)
+    if spec.readout is not None and spec.readout not in dict(ready.backbone.module.named_modules()):
+        from bridge.errors import did_you_mean
+
+        modules = [name for name, _ in ready.backbone.module.named_modules() if name]
+        raise ConfigError(
+            f"submission.readout: there is no module {spec.readout!r}; {did_you_mean(spec.readout, modules)}."
+        )
+    for identifier, kind in spec.identifiers().items():
+        models[identifier] = {
+            "features": {site: feature_of(ready.parts, kind, site, ready.scores) for site in ready.sites},
+            "readout": f"network.{readout}" if readout else f"stream.{ready.sites[-1]}",
+        }
+        layers = {region: f"stream.{site}" for region, site in ready.regions.items()}
+        (folder / "region_layer_map" / f"{identifier}.json").write_text(json.dumps(layers, indent=1))
+    about = {
+        "format": 1,
+        "network": {**ready.made.as_json(), **network_entry(ready, folder / "weights")},
+        "preprocessing": preprocessing_of(ready.backbone),
+        "layout": ready.backbone.layout,
+        "prefix": ready.parts.sites[ready.sites[0]].prefix,
+        "pool": spec.pool,
+        "degrees": ready.backbone.degrees,
+        "batch_size": spec.batch_size,
+        "sites": sites_of(ready.backbone, ready.sites),
+        "dictionaries": dictionary_entries(ready, folder / "weights") if ready.saes else {},
+        "models": models,
+    }
+    write_submission(folder, about)
+    if ready.choice:
+        (folder / "region_choice.json").write_text(json.dumps(ready.choice, indent=1))
+    (folder / "__init__.py").write_text(registration(spec.identifiers()))
+    (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements(ready.made)))
+    (folder / "citation.bib").write_text(spec.bibtex + ("\n" if spec.bibtex else ""))
+    (folder / "README.md").write_text(readme(ready, about), encoding="utf-8")
+    if spec.metadata:
+        from comparisons.brainscore.metadata import metadata
+
+        (folder / "metadata.yaml").write_text(metadata(ready), encoding="utf-8")
+
+
+def write_submission(folder: Path, about: Mapping[str, Any]) -> None:
+    """submission.json."""
+    (folder / SUBMISSION).write_text(json.dumps(about, indent=1, allow_nan=False), encoding="utf-8")
+
+
+def registration(identifiers: Mapping[str, str]) -> str:
+    """The plugin's __init__.py. Brain-Score finds identifiers by a search for `model_registry[...]` line by line, from
+    the first to the last bracket of the line: each stands alone on one, in plain text.
+
+    >>> print(registration({"my-model": "raw"}).splitlines()[-1])
+    model_registry['my-model'] = lambda: commitment('my-model')
+    """
+    lines = [f"model_registry['{name}'] = lambda: commitment('{name}')" for name in identifiers]
+    imports = "from brainscore_vision import model_registry\n\nfrom .model import commitment\n\n"
+    return '"""Features of a residual stream; see README.md."""\n\n' + imports + "\n".join(lines) + "\n"
+
+
+def requirements(made: Made) -> list[str]:
+    """The lines of requirements.txt. The library that makes the network is pinned: another version may make another."""
+    from importlib.metadata import version
+
+    pinned = [f"{name}=={version(name)}" for name in made.requirements]
+    return ["torch", "torchvision", "safetensors", "huggingface_hub", *pinned]
+
+
+def found_readout(backbone: Backbone) -> str | None:
+    """The module whose output is the network's own, [batch, classes]; None where the network gives no such tensor."""
+    import torch
+
+    from bridge.models.measure import example_input
+
+    given: dict[str, Any] = {}
+    handles = [
+        module.register_forward_hook(lambda _, args, output, name=name: given.update({name: output}))
+        for name, module in backbone.module.named_modules()
+        if name
+    ]
+    try:
+        with torch.inference_mode():
+            output = backbone.forward(example_input(backbone))
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not isinstance(output, torch.Tensor) or output.ndim != 2:
+        return None
+    same = [name for name, value in given.items() if value is output]
+    return same[0] if same else None
+
+
+def verified(folder: Path, ready: Ingredients) -> list[str]:
+    """Compare what the written plugin gives for drawn images with this project's own numbers; notices.
+
+    Raises InputError where they differ by more than rounding: the plugin would not be the model that was studied.
+    """
+    from comparisons.brainscore.verifying import compare
+
+    return compare(folder, ready)
+
+
+def pushed(folder: Path, repository: str) -> str:
+    """Put the plugin's weights into a repository of the hub, and let submission.json name them there; the commit."""
+    from comparisons.brainscore.weight_files import push
+
+    about = json.loads((folder / SUBMISSION).read_text(encoding="utf-8"))
+    files = sorted((folder / "weights").glob("*.safetensors"))
+    if not files:
+        raise ConfigError("There are no weights to push: all of them are at their library or on the hub already.")
+    commit = push(repository, {f"{folder.name}/{path.name}": path for path in files})
+    for entry in [about["network"], *about["dictionaries"].values()]:
+        own = entry.get("weights")
+        if own is not None and own.get("repository") is None:
+            own.update(repository=repository, revision=commit, path=f"{folder.name}/{Path(own['path']).name}")
+    write_submission(folder, about)
+    shutil.rmtree(folder / "weights")
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    from comparisons.brainscore.card import weights_table
+
+    start, end = readme.index("<!-- weights -->"), readme.index("<!-- /weights -->")
+    text = readme[:start] + weights_table(about) + readme[end + len("<!-- /weights -->") :]
+    (folder / "README.md").write_text(text, encoding="utf-8")
+    return commit
+
+
+def _moved(folder: Path, out: Path) -> None:
+    """The directory in its place, in one step. Raises StorageError where it cannot be written."""
+    if (folder / "weights").is_dir() and not any((folder / "weights").iterdir()):
+        (folder / "weights").rmdir()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        new = out.with_name(f".{out.name}.tmp")
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(folder, new)
+        shutil.rmtree(out, ignore_errors=True)
+        new.replace(out)
+    except OSError as error:
+        raise cannot_write(out.parent, error) from error
+
+
+def sha256_entry(path: Path) -> dict[str, Any]:
+    """The entry of submission.json for a file of weights that goes with the plugin."""
+    return {"path": f"weights/{path.name}", "sha256": file_sha256(path), "repository": None, "revision": None}

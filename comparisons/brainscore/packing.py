@@ -1,0 +1,28 @@
+"""A plugin's zip: the same bytes for the same files."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time that every file bears: that of making it would change the bytes."""
+
+
+def packed(folder: Path) -> bytes:
+    """The zip of a plugin's directory: NAME/models/NAME/..., one visible entry at the top as Brain-Score looks for it.
+
+    Deterministic: files are sorted, times and permissions are fixed. Caches and hidden files stay out.
+    """
+    from comparisons.brainscore.rules import files_of
+
+    name = folder.resolve().name
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path in files_of(folder):
+            entry = zipfile.ZipInfo(f"{name}/models/{name}/{path.relative_to(folder).as_posix()}", EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system, entry.external_attr = 3, 0o644 << 16
+            archive.writestr(entry, path.read_bytes(), compresslevel=6)
+    return out.getvalue()
