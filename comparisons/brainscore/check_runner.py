@@ -90,56 +90,73 @@ def described(values: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, An
 
 
 def scored(model: Any, folder: Path) -> dict[str, dict[str, float]]:
-    """Scores on the benchmark that a folder holds, region by region: raw, ceiling and Brain-Score's own (r2 / ceiling).
+    """Scores on the benchmarks that a folder holds, one a region: raw, ceiling and Brain-Score's own (r2 / ceiling).
 
-    The folder: responses.npz (data [presentation, neuroid], stimulus_id, repetition, neuroid_id, region, degrees) and
-    images/*.png by the number of the stimulus in stimuli.json.
+    stimuli.json: ids, files of images, degrees. REGION.npz: averaged [n, neuroid] and trials [repetition, n, neuroid]
+    in the order of the ids, and neuroid_id.
     """
-    from brainscore_core.supported_data_standards.brainio.assemblies import NeuronRecordingAssembly
-    from brainscore_core.supported_data_standards.brainio.stimuli import StimulusSet
-    from brainscore_vision import load_ceiling, load_metric
-    from brainscore_vision.benchmark_helpers.neural_common import NeuralBenchmark, average_repetition
-
-    ids = json.loads((folder / "stimuli.json").read_text())
-    stimuli = StimulusSet({"stimulus_id": ids, "object_name": ["image"] * len(ids)})
-    stimuli.stimulus_paths = {name: folder / "images" / f"{number}.png" for number, name in enumerate(ids)}
-    stimuli.identifier = f"check-{folder.name}"
-    with np.load(folder / "responses.npz", allow_pickle=False) as arrays:
-        held = {name: arrays[name] for name in arrays.files}
+    about = json.loads((folder / "stimuli.json").read_text())
     found = {}
-    for region in sorted(set(held["region"].tolist())):
-        mine = held["region"] == region
-        repeated = NeuronRecordingAssembly(
-            held["data"][:, mine],
-            coords={
-                "stimulus_id": ("presentation", held["stimulus_id"]),
-                "object_name": ("presentation", np.array(["image"] * len(held["stimulus_id"]))),
-                "repetition": ("presentation", held["repetition"]),
-                "neuroid_id": ("neuroid", held["neuroid_id"][mine]),
-                "region": ("neuroid", held["region"][mine]),
-            },
-            dims=["presentation", "neuroid"],
-        )
-        averaged = average_repetition(repeated)
-        for assembly in (repeated, averaged):
-            assembly.attrs.update(stimulus_set=stimuli, stimulus_set_identifier=stimuli.identifier)
-        benchmark = NeuralBenchmark(
-            identifier=f"{stimuli.identifier}.{region}-pls",
-            version=1,
-            assembly=averaged,
-            parent=region,
-            similarity_metric=load_metric("pls", crossvalidation_kwargs={"stratification_coord": None}),
-            visual_degrees=float(held["degrees"]),
-            number_of_trials=1,
-            ceiling_func=lambda repeated=repeated: load_ceiling("internal_consistency")(repeated),
-        )
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path, allow_pickle=False) as arrays:
+            benchmark = benchmark_of(path.stem, about, {name: arrays[name] for name in arrays.files})
         score = benchmark(model)
-        found[str(region)] = {
+        found[path.stem] = {
             "score": float(score),
             "raw": float(score.attrs["raw"]),
             "ceiling": float(score.attrs["ceiling"]),
         }
     return found
+
+
+def benchmark_of(region: str, about: dict[str, Any], held: dict[str, np.ndarray]) -> Any:
+    """One region's responses as Brain-Score's NeuralBenchmark with its PLS."""
+    from brainscore_core.supported_data_standards.brainio.assemblies import NeuronRecordingAssembly
+    from brainscore_core.supported_data_standards.brainio.stimuli import StimulusSet
+    from brainscore_vision import load_ceiling, load_metric
+    from brainscore_vision.benchmark_helpers.neural_common import NeuralBenchmark
+
+    ids = about["ids"]
+    stimuli = StimulusSet({"stimulus_id": ids})
+    stimuli.stimulus_paths = {name: Path(file) for name, file in zip(ids, about["files"], strict=True)}
+    stimuli.identifier = f"check-{about['digest']}"
+
+    def assembly(data: np.ndarray) -> Any:
+        count = len(data)
+        coords = {
+            "stimulus_id": ("presentation", np.repeat(np.array(ids, dtype=object), count)),
+            "stimulus_row": ("presentation", np.repeat(np.arange(len(ids)), count)),
+            "neuroid_id": ("neuroid", held["neuroid_id"].astype(object)),
+            "region": ("neuroid", np.array([region] * data.shape[2], dtype=object)),
+            "time_bin_start": ("time_bin", [70]),
+            "time_bin_end": ("time_bin", [170]),
+        }
+        if count > 1:
+            coords["repetition"] = ("presentation", np.tile(np.arange(count), len(ids)))
+        rows = data.transpose(1, 0, 2).reshape(-1, data.shape[2])
+        kept = np.isfinite(rows).any(axis=1)
+        coords = {key: (dim, np.asarray(v)[kept] if dim == "presentation" else v) for key, (dim, v) in coords.items()}
+        dims = ["presentation", "neuroid", "time_bin"]
+        return NeuronRecordingAssembly(rows[kept][:, :, None], coords=coords, dims=dims).squeeze("time_bin")
+
+    averaged, repeated = assembly(held["averaged"][None]), assembly(held["trials"])
+    averaged.attrs.update(stimulus_set=stimuli, stimulus_set_identifier=stimuli.identifier)
+
+    def ceiling() -> Any:
+        from brainscore_core.metrics import Score
+
+        return load_ceiling("internal_consistency")(repeated) if len(held["trials"]) > 1 else Score(np.nan)
+
+    return NeuralBenchmark(
+        identifier=f"{stimuli.identifier}.{region}-pls",
+        version=1,
+        assembly=averaged,
+        parent=region,
+        similarity_metric=load_metric("pls", crossvalidation_kwargs={"stratification_coord": None}),
+        visual_degrees=about["degrees"],
+        number_of_trials=1,
+        ceiling_func=ceiling,
+    )
 
 
 if __name__ == "__main__":

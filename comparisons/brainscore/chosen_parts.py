@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.streams import Site
+from comparisons.brainscore.network_made import check_kind
 from comparisons.brainscore.submission import Choice, Submission
 from comparisons.plan import Planner, Progress
 
@@ -31,13 +33,14 @@ class Parts:
     sites: dict[str, Site]
     given: dict[str, str]
     """The sites of regions that are not chosen."""
-    dictionary: str | None
+    names: dict[str, str]
+    """By site, its dictionary SITE/NAME."""
     made: dict[str, str]
     """By site, the stage that makes its dictionary."""
 
     def folder(self, paths: Mapping[str, Path], site: str) -> Path:
         """The folder of a site's dictionary."""
-        return paths[self.made[site]] / f"{site}/{self.dictionary}"
+        return paths[self.made[site]] / self.names[site]
 
 
 def submission_of(config: Config) -> Submission:
@@ -58,6 +61,7 @@ def parts_of(planner: Planner) -> Parts:
     config = planner.config
     spec = submission_of(config)
     model = _model(config, spec)
+    check_kind(model)
     choices = [one for one in spec.regions.values() if isinstance(one, Choice)]
     _check_recordings(config, choices)
     given = {}
@@ -71,27 +75,15 @@ def parts_of(planner: Planner) -> Parts:
     sites = _chosen(planner, model, patterns, "sites")
     if spec.pool == "class" and not all(site.prefix for site in sites.values()):
         raise ConfigError(f"submission.pool: {model.name} has no class token; take mean or max.")
-    made: dict[str, str] = {}
-    dictionary = None
+    names: dict[str, str] = {}
     if any(kind != "raw" for kind in spec.features):
         from comparisons.plan import add_dictionaries
 
         add_dictionaries(planner)
-        dictionary = _dictionary(config, spec, model)
-        for name in list(sites):
-            if (stage := _stage_of(planner, spec, model, name, dictionary)) is not None:
-                made[name] = stage
-            elif name in given.values():
-                known = [full for owner, full in planner.dictionaries if owner == model.name]
-                raise ConfigError(
-                    f"submission: {name} of {model.name} has no dictionary {dictionary!r}; "
-                    f"{did_you_mean(f'{name}/{dictionary}', known)}."
-                )
-            else:
-                del sites[name]  # a site of a glob, for which nothing was trained
-    if not sites:
-        raise ConfigError(f"submission.sites: none of the sites has a dictionary {dictionary!r}; train some.")
-    return Parts(spec, model, sites, given, dictionary, made)
+        names = _dictionaries(planner, spec, model, list(sites), list(given.values()))
+        sites = {name: site for name, site in sites.items() if name in names}
+    made = {site: _stage_of(planner, spec, model, name) for site, name in names.items()}
+    return Parts(spec, model, sites, given, names, made)
 
 
 def _model(config: Config, spec: Submission) -> ModelSpec:
@@ -120,36 +112,52 @@ def _check_recordings(config: Config, choices: Sequence[Choice]) -> None:
             )
 
 
-def _dictionary(config: Config, spec: Submission, model: ModelSpec) -> str:
-    names = [name for sae in config.saes if sae.models is None or model.name in sae.models for name in sae.names()]
-    if spec.dictionary is not None and spec.dictionary not in names:
+def _dictionaries(
+    planner: Planner, spec: Submission, model: ModelSpec, sites: Sequence[str], given: Sequence[str]
+) -> dict[str, str]:
+    """The dictionary SITE/NAME of each site; those that no region was given may have none.
+
+    Raises ConfigError where one that is needed is missing, and where a site has several.
+    """
+    known = [full for owner, full in planner.dictionaries if owner == model.name]
+    names = [full.split("/")[1] for full in known]
+    if not fnmatch.filter(names, spec.dictionary):
         raise ConfigError(
-            f"submission.dictionary: {model.name} has no dictionaries {spec.dictionary!r}; "
+            f"submission.dictionary: {model.name} has no dictionary {spec.dictionary!r}; "
             f"{did_you_mean(spec.dictionary, names)}."
         )
-    if spec.dictionary is None and len(names) != 1:
-        raise ConfigError(
-            f"submission.dictionary: {model.name} has {len(names)} kinds of dictionaries "
-            f"({', '.join(names) or 'none'}); name one that stands under `saes`."
-        )
-    return spec.dictionary or names[0]
+    found = {}
+    for site in sites:
+        mine = [full for full in known if fnmatch.fnmatch(full, f"{site}/{spec.dictionary}")]
+        if len(mine) > 1:
+            raise ConfigError(
+                f"submission.dictionary: {site} of {model.name} has {len(mine)} dictionaries; name one of "
+                f"{', '.join(full.split('/')[1] for full in mine)}."
+            )
+        if mine:
+            found[site] = mine[0]
+        elif site in given:
+            raise ConfigError(
+                f"submission.regions: {site} of {model.name} has no dictionary {spec.dictionary!r}; "
+                f"{did_you_mean(f'{site}/{spec.dictionary}', known)}."
+            )
+    if not found:
+        raise ConfigError(f"submission.sites: none of them has a dictionary; {did_you_mean(sites[0], known)}.")
+    return found
 
 
-def _stage_of(planner: Planner, spec: Submission, model: ModelSpec, site: str, dictionary: str) -> str | None:
-    """The stage that makes a site's dictionary; None where there is none. Raises ConfigError for one of several sites,
-    and for a transcoder where what it writes is asked for."""
-    found = planner.dictionaries.get((model.name, f"{site}/{dictionary}"))
-    if found is None:
-        return None
-    stage, reads, writes = found
+def _stage_of(planner: Planner, spec: Submission, model: ModelSpec, name: str) -> str:
+    """The stage that makes a dictionary. Raises ConfigError for one of several sites, and for a transcoder where what
+    it writes is asked for."""
+    stage, reads, writes = planner.dictionaries[model.name, name]
     if len(reads) > 1:
         raise ConfigError(
-            f"submission.dictionary: {dictionary!r} reads {len(reads)} sites together; give dictionaries of one site."
+            f"submission.dictionary: {name} reads {len(reads)} sites together; give one of a single site."
         )
     if writes is not None and "ablated" in spec.features:
         raise ConfigError(
-            f"submission.features: {dictionary!r} writes {writes}, not the site that it reads, so that nothing of it "
-            "can be ablated there; give an autoencoder."
+            f"submission.features: {name} writes {writes}, not the site that it reads, so that nothing of it can be "
+            "ablated there; give an autoencoder."
         )
     return stage
 
@@ -159,7 +167,7 @@ def _stage_of(planner: Planner, spec: Submission, model: ModelSpec, site: str, d
 
 def simplicity_stage(planner: Planner, parts: Parts, site: str) -> str:
     """The stage that scores the latents of a site's dictionary: Gabor simplicity of each, [d_sae]."""
-    made, full = parts.made[site], f"{site}/{parts.dictionary}"
+    made, full = parts.made[site], parts.names[site]
     config = planner.config
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
@@ -217,8 +225,8 @@ def feature_of(parts: Parts, kind: str, site: str, scores: Mapping[str, np.ndarr
     """The entry of submission.json for one site's features."""
     if kind == "raw":
         return {"kind": kind}
-    entry: dict[str, Any] = {"kind": kind, "dictionary": f"{site}/{parts.dictionary}"}
+    entry: dict[str, Any] = {"kind": kind, "dictionary": parts.names[site]}
     if kind in NEEDS_SIMPLICITY:
         which = parts.spec.ablate if kind == "ablated" else kind
-        entry["latents"] = latents_of(scores[site], which, f"{site}/{parts.dictionary}")
+        entry["latents"] = latents_of(scores[site], which, parts.names[site])
     return entry

@@ -54,3 +54,61 @@ def export(
     for notice in made.notices:
         print(f"note: {notice}")
     print(f"Next: ventral brain-score check {folder}")
+
+
+@app.command()
+def check(
+    folder: Annotated[Path, typer.Argument(help="The plugin's folder.")],
+    here: Annotated[
+        bool, typer.Option("--here", help="Run it in the present environment, not in a clean one.")
+    ] = False,
+    on: Annotated[
+        str | None, typer.Option(metavar="CONFIG", help="Also score it on a config's recordings, here and there.")
+    ] = None,
+    set_: SetOption = None,
+    seconds: Annotated[int, typer.Option(help="Time that each program may take.", min=1)] = 1800,
+) -> None:
+    """Run on a plugin what Brain-Score's automatic tests run, and what they do not look at.
+
+    Exit code 0: nothing is wrong. 1: something is, and what Brain-Score would have done with it stands beside it.
+    2 to 5: the check could not be made (2 config or uv, 3 no plugin, 4 no network, 5 storage).
+    """
+    from comparisons.brainscore.checking import check as check_plugin
+
+    parsed = None
+    if on is not None:
+        from comparisons import config as configs
+
+        parsed = configs.load(on, set_ or [])
+    found = check_plugin(folder, here=here, config=parsed, seconds=seconds)
+    for one in found.findings:
+        print(f"{'ok  ' if one.problem is None else 'FAIL'}  {one.name}{f' ({one.said})' if one.said else ''}")
+        if one.problem is not None:
+            print(f"      {one.problem}")
+            print(f"      Brain-Score: {one.otherwise}")
+    if found.predicted:
+        print("\nPublic benchmarks: memory and time that reading the features takes, predicted")
+        for row in [["model", "benchmark", "features", "GiB", "minutes"], *found.predicted]:
+            print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, (32, 32, 9, 7, 7), strict=True)))
+    if found.scores:
+        print("\nScores on the recordings")
+        for row in [["model", "region", "here", "there", "difference"], *found.scores]:
+            print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, (32, 7, 10, 10, 10), strict=True)))
+    wrong = sum(one.problem is not None for one in found.findings)
+    print("\nNothing is wrong." if not wrong else f"\n{wrong} to mend.")
+    raise typer.Exit(int(bool(wrong)))
+
+
+@app.command("zip")
+def pack(
+    folder: Annotated[Path, typer.Argument(help="The plugin's folder.")],
+    out: Annotated[Path | None, typer.Option(help="The zip (default: FOLDER.zip).")] = None,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Pack it although these very files have not passed `check`.")
+    ] = False,
+) -> None:
+    """Pack a plugin for the website: the same bytes for the same files. What breaks a rule is not packed."""
+    from comparisons.brainscore.packing import pack as pack_plugin
+
+    path, size = pack_plugin(folder, out, unchecked=unchecked)
+    print(f"{path}: {size / 1e6:.2f} MB")

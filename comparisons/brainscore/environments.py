@@ -96,8 +96,8 @@ def _made(uv: str, folder: Path, python: Path, lines: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if NETWORK.search(done.stderr):
         raise UnreachableError(
-            f"Brain-Score and the plugin's requirements are not in uv's cache and cannot be fetched ({said}); connect to "
-            "the network, or check in the present environment with --here."
+            f"Brain-Score and the plugin's requirements are not in uv's cache and cannot be fetched ({said}); connect "
+            "to the network, or check in the present environment with --here."
         )
     raise InputError(
         f"The plugin's requirements cannot be installed beside Brain-Score's own ({said}); mend requirements.txt: "
@@ -126,13 +126,14 @@ def installed_package(python: Path) -> Path:
     return Path(done.stdout.strip()).parent
 
 
-def overlay(package: Path, plugin: Path, target: Path) -> Path:
+def overlay(python: Path, plugin: Path, target: Path) -> Path:
     """Brain-Score's package as `target`/brainscore_vision, of links to its files, with the plugin among its models and
     the three images that its generic tests show, which its wheel lacks; the plugin's folder in it.
 
     Links are hard ones: Brain-Score looks for region maps from the place of its own files, symbolic links resolved.
+    Raises InputError where the environment of `python` has no Brain-Score.
     """
-    top = target / "brainscore_vision"
+    package, top = installed_package(python), target / "brainscore_vision"
     for folder, _, files in os.walk(package):
         if Path(folder).name == "__pycache__":
             continue
@@ -144,11 +145,20 @@ def overlay(package: Path, plugin: Path, target: Path) -> Path:
                 os.link(source, place / name)
             except OSError:  # another file system
                 shutil.copyfile(source, place / name)
+    _stand_in_for_pytest_check(python, target)
     own = top / "models" / plugin.resolve().name
     shutil.rmtree(own, ignore_errors=True)
     shutil.copytree(plugin, own, ignore=shutil.ignore_patterns("__pycache__", ".*"))
     generic_images(top / "model_helpers" / "generic_plugin_tests_resources")
     return own
+
+
+def _stand_in_for_pytest_check(python: Path, target: Path) -> None:
+    """Brain-Score's search for identifiers stands in a file that imports pytest_check for what it does with conda
+    alone; where that is not installed, an empty module of its name lets the search be imported."""
+    code = "import importlib.util as u, sys; sys.exit(u.find_spec('pytest_check') is None)"
+    if _run([str(python), "-P", "-c", code]).returncode:
+        (target / "pytest_check.py").write_text('"""Nothing: it is imported, and not used by what is run here."""\n')
 
 
 def generic_images(folder: Path) -> None:

@@ -14,6 +14,7 @@ The directory appears when it is whole and its features are those of this projec
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -104,6 +105,8 @@ def export(
     store = store or Store()
     if out.exists() and any(out.iterdir() if out.is_dir() else [out]) and not replace:
         raise ConfigError(f"{out} is there already; give another folder with --out, or --replace it.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_]*", out.resolve().name):
+        raise ConfigError(f"--out: {out.name} is no Python package's name; give letters, digits and _ alone.")
     check_new(list(submission_of(config).identifiers()))
     ready = prepared(config, store, reporter)
     exported = Exported(out, list(ready.parts.spec.identifiers()), dict(ready.regions))
@@ -271,6 +274,7 @@ def sites_of(backbone: Backbone, names: list[str]) -> dict[str, dict[str, Any]]:
         fields = ("module", "write", "skip", "attn", "mlp", "parallel", "plain", "overwrites")
         found[name] = {
             "kind": site.kind,
+            "prefix": site.prefix,
             "block": {key: value for key in fields if (value := getattr(block, key)) not in (None, False)},
         }
     return found
@@ -328,7 +332,6 @@ def write_plugin(folder: Path, ready: Ingredients) -> None:
         "network": {**ready.made.as_json(), **network_entry(ready, folder / "weights")},
         "preprocessing": preprocessing_of(ready.backbone),
         "layout": ready.backbone.layout,
-        "prefix": ready.parts.sites[ready.sites[0]].prefix,
         "pool": spec.pool,
         "degrees": ready.backbone.degrees,
         "batch_size": spec.batch_size,

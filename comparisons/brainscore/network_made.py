@@ -46,22 +46,40 @@ class Made:
         }
 
 
+def check_kind(spec: ModelSpec) -> None:
+    """Raise ConfigError for a kind of model that cannot be made without this project."""
+    from bridge.models.cifar_resnet import CifarResNet
+    from bridge.models.custom import Custom
+    from bridge.models.demo import DemoNetwork
+    from bridge.models.huggingface_vision import HuggingFaceVision
+    from bridge.models.timm_models import Timm
+    from bridge.models.torchvision_models import Torchvision
+
+    if isinstance(spec, HuggingFaceVision) and spec.backend != "hooks":
+        raise ConfigError(f"The model {spec.name!r} cannot be exported with TransformerLens; use `backend: hooks`.")
+    if not isinstance(spec, Torchvision | Timm | HuggingFaceVision | CifarResNet | DemoNetwork | Custom):
+        raise ConfigError(
+            f"The model {spec.name!r} (kind {getattr(spec, 'kind', '?')}) cannot be exported: a submission has to make "
+            "its network from images without this project; give a vision network."
+        )
+
+
 def made_of(spec: ModelSpec, backbone: Backbone) -> Made:
     """How the network of a spec is made. Raises ConfigError for networks that cannot be made without this project."""
     from bridge.models.cifar_resnet import CifarResNet
-    from bridge.models.custom import Custom
     from bridge.models.demo import NETWORKS, DemoNetwork
     from bridge.models.huggingface_vision import HuggingFaceVision
     from bridge.models.timm_models import Timm
     from bridge.models.torchvision_models import Torchvision
 
+    check_kind(spec)
     # Weights that were pruned, drawn or read from a file go with the plugin; a library's own come from the library.
     own = spec.untrained or spec.prune is not None or getattr(spec, "weights", None) != "pretrained"
     if isinstance(spec, Torchvision):
         return _torchvision(spec, backbone, own)
     if isinstance(spec, Timm):
         return _timm(spec, own)
-    if isinstance(spec, HuggingFaceVision) and spec.backend == "hooks":
+    if isinstance(spec, HuggingFaceVision):
         return _transformers(spec, backbone, own)
     if isinstance(spec, CifarResNet):
         from bridge.models.networks import cifar_resnet
@@ -72,13 +90,7 @@ def made_of(spec: ModelSpec, backbone: Backbone) -> Made:
 
         made = ("ViT", {}) if spec.network == "vit" else ("Residual", NETWORKS[spec.network])
         return Made("network.py", *made, source=_file(demo))
-    if isinstance(spec, Custom):
-        return _custom(spec)
-    hint = "; use `backend: hooks`" if isinstance(spec, HuggingFaceVision) else ""
-    raise ConfigError(
-        f"The model {spec.name!r} (kind {getattr(spec, 'kind', '?')}) cannot be exported: a submission has to make its "
-        f"network from images without this project{hint}."
-    )
+    return _custom(spec)
 
 
 def _torchvision(spec: Any, backbone: Backbone, own: bool) -> Made:
@@ -103,7 +115,7 @@ def _timm(spec: Any, own: bool) -> Made:
     if own:
         base = spec.architecture.partition(".")[0]
         return Made("timm", base, dict(spec.options), requirements=("timm",))
-    config = timm.get_pretrained_cfg(spec.architecture)
+    config: Any = timm.get_pretrained_cfg(spec.architecture)
     if not config.hf_hub_id:  # fetched from elsewhere: they go with the plugin
         return Made("timm", spec.architecture.partition(".")[0], dict(spec.options), requirements=("timm",))
     repository = str(config.hf_hub_id)

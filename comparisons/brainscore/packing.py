@@ -26,3 +26,28 @@ def packed(folder: Path) -> bytes:
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, path.read_bytes(), compresslevel=6)
     return out.getvalue()
+
+
+def pack(folder: Path, out: Path | None = None, *, unchecked: bool = False) -> tuple[Path, int]:
+    """Write a plugin's zip; its path and size in bytes.
+
+    Raises InputError for a folder that is no plugin, for one that breaks a rule, and unless `unchecked` for one whose
+    very files did not pass a check.
+    """
+    from bridge.errors import InputError
+    from bridge.store import write_atomically
+    from comparisons.brainscore.checking import has_passed
+    from comparisons.brainscore.rules import examined
+
+    wrong = [f"{one.name}: {one.problem}" for one in examined(folder) if one.problem is not None]
+    if wrong:
+        raise InputError(f"{folder} is not packed: {'; '.join(wrong)}. Mend it and run `ventral brain-score check`.")
+    if not unchecked and not has_passed(folder):
+        raise InputError(
+            f"{folder} is not packed: these very files have not passed `ventral brain-score check`; run it, or say "
+            "--unchecked."
+        )
+    data = packed(folder)
+    path = out or folder.resolve().with_suffix(".zip")
+    write_atomically(path, data)
+    return path, len(data)

@@ -42,8 +42,9 @@ class Submission(Spec):
     simplicity is .5 or more, .1 or less; ablated: the stream less what those latents write that `ablate` names."""
     model: str | None = None
     """Which of the config's models; it may be left out where there is one."""
-    dictionary: str | None = None
-    """Name of the dictionaries (`saes`) that features other than `raw` are of; may be left out where there is one."""
+    dictionary: str = "*"
+    """Glob over the names of dictionaries (`saes`) that features other than `raw` are of; a site must have one of
+    them."""
     sites: Annotated[list[str], Field(min_length=1)] = ["blocks.*.hook_resid_post"]
     """Globs over the sites that a region may be given, where one is chosen."""
     regions: dict[Region, str | Choice]
@@ -80,7 +81,7 @@ class Submission(Spec):
                     raise ValueError(f"there is no region {name!r}; {did_you_mean(str(name), REGIONS)}")
             if missing := [name for name in REGIONS if name not in regions]:
                 raise ValueError(
-                    f"{' and '.join(missing)} missing, so that benchmarks of it would fail; give a site, "
+                    f"there is none for {' and '.join(missing)}, whose benchmarks would fail; give a site, "
                     "{recordings: NAME} or {benchmark: IDENTIFIER}"
                 )
         return regions

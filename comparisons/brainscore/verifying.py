@@ -84,8 +84,8 @@ def compare(folder: Path, ready: Ingredients, images: int = 9) -> list[str]:
                 limit = TOLERANCE * max(float(np.abs(wanted).max()), 1e-12)
                 if got.shape != wanted.shape or np.abs(got - wanted).max() > limit:
                     raise InputError(
-                        f"The plugin's features of {identifier} at {site} are not this project's, and the difference is "
-                        "more than rounding: it was not written."
+                        f"The plugin's features of {identifier} at {site} are not this project's, by more than "
+                        "rounding: it was not written."
                     )
                 if wanted.shape[1] < COMPONENTS:
                     notices.append(

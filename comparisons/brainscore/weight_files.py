@@ -36,7 +36,7 @@ def dictionary_entries(ready: Ingredients, folder: Path) -> dict[str, dict[str, 
     writes = "ablated" in ready.parts.spec.features
     entries = {}
     for site in ready.sites:
-        sae, name = ready.saes[site], f"{site}/{ready.parts.dictionary}"
+        sae, name = ready.saes[site], ready.parts.names[site]
         config = config_of(sae)
         tensors = {key: sae.tensors()[key] for key in needed(config, writes=writes)}
         weights = on_hub(sae, tensors) or _written(folder / f"{name.replace('/', '.')}.safetensors", tensors)

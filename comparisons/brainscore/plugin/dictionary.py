@@ -40,6 +40,15 @@ def needed(config: Mapping[str, Any], *, writes: bool) -> tuple[str, ...]:
 class Dictionary(nn.Module):
     """Latents of a stream's activations. `config` has SAELens's fields; `tensors` its names and shapes."""
 
+    W_enc: torch.Tensor
+    W_dec: torch.Tensor
+    b_enc: torch.Tensor
+    b_dec: torch.Tensor
+    threshold: torch.Tensor
+    b_gate: torch.Tensor
+    b_mag: torch.Tensor
+    r_mag: torch.Tensor
+
     def __init__(self, config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], *, writes: bool = False):
         super().__init__()
         self.architecture: str = config["architecture"]

@@ -39,7 +39,9 @@ def get_module(identifier: str) -> Stream:
             if name not in shared:
                 shared[name] = weights.tensors(own["weights"])
             dictionary = Dictionary(own["config"], shared[name], writes=one["kind"] == "ablated")
-        features[site] = Feature(one["kind"], about["pool"], about["prefix"], dictionary, one.get("latents"))
+        features[site] = Feature(
+            one["kind"], about["pool"], about["sites"][site]["prefix"], dictionary, one.get("latents")
+        )
     return Stream(backbone.build(about["network"]), about["sites"], features, about["layout"]).eval()
 
 
@@ -58,7 +60,7 @@ def get_model(identifier: str) -> Any:
         preprocessing=partial(preprocessed_files, **about["preprocessing"]),
         batch_size=about["batch_size"],
     )
-    wrapper.image_size = about["preprocessing"]["size"]  # type: ignore[attr-defined]
+    wrapper.image_size = about["preprocessing"]["size"]
     return wrapper
 
 
@@ -117,7 +119,7 @@ def preprocessed(
         image = np.asarray(Image.fromarray(image).resize(new, Image.Resampling[interpolation.upper()]))
     top, left = round((image.shape[0] - size) / 2), round((image.shape[1] - size) / 2)
     image = image[top : top + size, left : left + size]
-    scaled = (image.astype(np.float32) / 255 - np.float32(mean)) / np.float32(std)
+    scaled = (image.astype(np.float32) / 255 - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32)
 
 
