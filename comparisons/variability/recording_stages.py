@@ -47,9 +47,11 @@ def _add(planner: Planner, asked: VariabilityComparison, spec: RecordingsSpec) -
             told = judge(one, values, asked.regions, why, draws=asked.draws, permutations=asked.permutations, seed=seed)
             judged.append((one.name, told))
         write_atomically(folder / "curves.json", json.dumps({name: told.curves for name, told in judged}, indent=1))
+        verdicts = [told.verdict.model_dump() for _, told in judged]
         content = {
             "results": [row for _, told in judged for row in told.results],
-            "verdicts": [told.verdict.model_dump() for _, told in judged],
+            # A data set of RDMs is loaded region by region, and what cannot be asked of it is said once.
+            "verdicts": [one for number, one in enumerate(verdicts) if one not in verdicts[:number]],
             "dropped": [why for _, told in judged for why in told.dropped],
         }
         write_atomically(folder / "results.json", json.dumps(content))

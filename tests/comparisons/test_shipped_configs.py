@@ -28,8 +28,13 @@ def best(results: tuple[Result, ...], **where: object) -> Result:
 
 @pytest.mark.data
 def test_resnet20_against_the_human_ventral_stream(data_folder: Path, tmp_path: Path) -> None:
-    config = load("resnet20_human_ventral", ["comparisons.0.draws=10", "comparisons.0.permutations=100"])
-    results = run(config, tmp_path / "a").results
+    config = load("resnet20_human_ventral", ["comparisons.0.draws=10", "comparisons.0.permutations=100", "comparisons.1.draws=100"])
+    whole = run(config, tmp_path / "a")
+    results = whole.results
+    told = [(v.prediction, v.subject, v.answer) for v in whole.verdicts]
+    assert len(told) == len(set(told)) == 6
+    assert {answer for prediction, _, answer in told if prediction == "P2 variability"} == {"NOT TESTABLE"}
+    assert ("P1 persistence", "cichy2014-human", "INCONCLUSIVE") in told  # weak evidence decides nothing
     for region, ceiling in (("EVC", (0.24, 0.39)), ("IT", (0.45, 0.54))):
         one = best(results, recordings="cichy2014-human", region=region, role="trained")
         assert one.ceiling == pytest.approx(ceiling, abs=0.006)
