@@ -51,7 +51,7 @@ def registered(registry: Registry) -> dict[str, Path]:
     for file in Path(spec.origin).parent.glob(f"{folder}/*/__init__.py"):
         text = re.sub(r"(?m)^\s*#.*", "", file.read_text(encoding="utf-8"))
         # `data_registry` is also the end of other registries' names.
-        for name in re.findall(rf"""(?<![a-z_]){registry}_registry\[['"]([^'"]+)['"]\]""", text):
+        for name in re.findall(rf"""(?<![a-z_]){registry}_registry\[['"]([^'"<>]+)['"]\]""", text):
             found[name] = file
     return dict(sorted(found.items()))
 
@@ -84,6 +84,11 @@ def load_registered(registry: Registry, identifier: str) -> Any:
         ) from error
     except Exception as error:
         why = " ".join(str(error).split())[:150]
+        if "SHA1 mismatch" in why:
+            raise InputError(
+                f"What was fetched of Brain-Score's {_NAMES[registry]} {identifier!r} is not what its hash says "
+                f"({why}); delete it from BRAINIO_HOME (default ~/.brainio) and fetch it again."
+            ) from error
         raise UnreachableError(
             f"Brain-Score's {_NAMES[registry]} {identifier!r} cannot be fetched ({type(error).__name__}: {why}); "
             "connect to the network, or name in BRAINIO_HOME a folder where it was fetched before."
@@ -95,9 +100,24 @@ def check_reachable(identifiers: list[str]) -> None:
 
     What was fetched is recognised by its file name, which holds the identifier.
     """
+    kept = _kept()
+    _ask_storage([name for name in identifiers if not any(stem.endswith(name.replace(".", "_")) for stem in kept)])
+
+
+def check_benchmarks_reachable(identifiers: list[str]) -> None:
+    """The same for benchmarks, whose data go by other names: recognised by the name of their study."""
+    kept = _kept()
+    study = {name: re.split(r"public|[._-]", name)[0] for name in identifiers}
+    _ask_storage([name for name in identifiers if not any(study[name] in stem for stem in kept)])
+
+
+def _kept() -> list[str]:
+    """The names of the files that Brain-Score's client has fetched, without their endings."""
     home = Path(os.environ.get("BRAINIO_HOME") or "~/.brainio").expanduser()
-    kept = [path.stem for path in home.glob("*/*") if path.suffix in (".nc", ".zip")]
-    missing = [name for name in identifiers if not any(stem.endswith(name.replace(".", "_")) for stem in kept)]
+    return [path.stem for path in home.glob("*/*") if path.suffix in (".nc", ".zip")]
+
+
+def _ask_storage(missing: list[str]) -> None:
     if missing:
         from bridge.data.fetching import check_address
 
@@ -110,13 +130,17 @@ def check_reachable(identifiers: list[str]) -> None:
 
 def citation(registry: Registry, identifier: str) -> str:
     """Authors, year and title of the paper that Brain-Score names for an identifier, and the identifier."""
-    text = registered(registry)[identifier].read_text(encoding="utf-8")
+    written = paper(registered(registry)[identifier].read_text(encoding="utf-8"))
+    return (f"{written} " if written else "") + f"Brain-Score's {identifier}."
+
+
+def paper(text: str) -> str:
+    """Authors, year and title of the first paper in a text that holds BibTeX; empty where there is none."""
     found = {
         key: " ".join(match.group(1).split())
         for key in ("author", "year", "title")
         if (match := re.search(rf"\b{key}\s*=\s*\{{([^}}]*)\}}", text))
     }
-    paper = (
-        f"{found.get('author', '').replace(' and ', '; ')} ({found.get('year', 'n.d.')}). {found.get('title', '')}. "
-    )
-    return (paper if "author" in found else "") + f"Brain-Score's {identifier}."
+    if "author" not in found:
+        return ""
+    return f"{found['author'].replace(' and ', '; ')} ({found.get('year', 'n.d.')}). {found.get('title', '')}."

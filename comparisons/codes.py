@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.models import ModelSpec
     from bridge.readers import Activations
+    from bridge.stimuli.base import StimulusSpec
     from saes.sae import SparseAutoencoder
 
 CODES = "codes.json"
@@ -30,12 +31,13 @@ STIMULI = 64
 """Stimuli that are encoded at once."""
 
 
-def codes_stage(planner: Planner, model: ModelSpec, name: str) -> str:
-    """The stage that encodes the config's stimuli by one dictionary, SITE/NAME."""
+def codes_stage(planner: Planner, model: ModelSpec, name: str, stimuli: StimulusSpec | None = None) -> str:
+    """The stage that encodes the config's stimuli (or others) by one dictionary, SITE/NAME."""
     made, reads, writes = planner.dictionaries[model.name, name]
-    captured = planner.capture(model, [*reads, *([writes] if writes else [])])
+    captured = planner.capture(model, [*reads, *([writes] if writes else [])], stimuli=stimuli)
     spec = next(one for one in planner.config.saes if name.split("/")[1] in one.names())
     least = spec.least_explained
+    other = "" if stimuli is None or stimuli == planner.config.stimuli else f" of {stimuli.name}"
 
     def build(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
         from bridge.activations import Activations
@@ -58,7 +60,7 @@ def codes_stage(planner: Planner, model: ModelSpec, name: str) -> str:
         write_atomically(folder / CODES, json.dumps(about))
 
     return planner.add(
-        f"codes {model.name} {name}",
+        f"codes {model.name} {name}{other}",
         "codes",
         {"model": model.name, "dictionary": name, "reads": list(reads), "writes": writes, "least_explained": least},
         build,
@@ -135,6 +137,12 @@ def _spread(matrix: csr_matrix, real: np.ndarray) -> csr_matrix:
     counts[real] = np.diff(matrix.indptr)
     offsets = np.concatenate([[0], counts.cumsum()])
     return csr_matrix((matrix.data, matrix.indices, offsets), shape=(len(real), matrix.shape[1]))
+
+
+def codes_size(folder: Path) -> tuple[int, int]:
+    """(tokens, latents) of some codes."""
+    about = json.loads((folder / CODES).read_text())
+    return int(about["tokens"]), int(about["latents"])
 
 
 def read_codes(folder: Path, name: str, ids: Sequence[str], pool: str) -> csr_array:

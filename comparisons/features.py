@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
     from bridge.models import ModelSpec
+    from bridge.stimuli.base import StimulusSpec
     from comparisons.plan import Planner
 
 Pool = Literal["none", "mean", "max"]
@@ -65,18 +66,35 @@ class Features:
             return read_codes(needed[self.stages[name]], name, ids, pool)
         from bridge.activations import Activations
 
-        return pooled(Activations(needed[self.stages[name]]).read(name, ids), pool)
+        found = Activations(needed[self.stages[name]])
+        if pool == "none" or not len(ids):
+            return pooled(found.read(name, ids), pool)
+        # Some stimuli at a time: all tokens of all of them may be far more than fits in memory.
+        parts = (pooled(found.read(name, ids[start : start + 64]), pool) for start in range(0, len(ids), 64))
+        return np.concatenate(list(parts))
+
+    def size(self, needed: Mapping[str, Path], name: str) -> tuple[int, int]:
+        """(tokens that were kept, values of each) of the features `name`."""
+        if "/" in name:
+            from comparisons.codes import codes_size
+
+            return codes_size(needed[self.stages[name]])
+        from bridge.activations import Activations
+
+        return Activations(needed[self.stages[name]]).shape(name)[1:]
 
 
-def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Features:
+def site_features(
+    planner: Planner, model: ModelSpec, patterns: list[str], stimuli: StimulusSpec | None = None
+) -> Features:
     """The sites and codes of a model that match any of the globs, with the stages that make them added to the plan.
 
-    A glob with a slash names codes. Those that are another model's are passed over. Raises ConfigError for a glob that
-    matches nothing in this model (codes: in any model).
+    They are of the config's stimuli, or of other `stimuli`. A glob with a slash names codes. Those that are another
+    model's are passed over. Raises ConfigError for a glob that matches nothing in this model (codes: in any model).
     """
     plain = [pattern for pattern in patterns if "/" not in pattern]
     sites = planner.chosen(model, plain) if plain else {}
-    stages = dict.fromkeys(sites, planner.capture(model, list(sites))) if sites else {}
+    stages = dict.fromkeys(sites, planner.capture(model, list(sites), stimuli=stimuli)) if sites else {}
     of_codes = [re.sub("^stem/", "blocks.0.hook_resid_pre/", pattern) for pattern in patterns if "/" in pattern]
     everywhere = list(dict.fromkeys(name for found in planner.features.values() for name in found))
     for pattern in of_codes:
@@ -90,7 +108,7 @@ def site_features(planner: Planner, model: ModelSpec, patterns: list[str]) -> Fe
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in of_codes):
             from comparisons.codes import codes_stage
 
-            sites[name], stages[name] = site, codes_stage(planner, model, name)
+            sites[name], stages[name] = site, codes_stage(planner, model, name, stimuli)
     return Features(sites, stages)
 
 

@@ -139,6 +139,56 @@ class ConfusionRow(_Record):
     """Whether the rates are what is asked for; None where nothing is."""
 
 
+class BenchmarkScore(_Record):
+    """A site's score on one of Brain-Score's benchmarks, by its own classes and by this project's encoding."""
+
+    benchmark: str
+    """Its identifier."""
+    metric: str
+    recordings: str
+    region: str
+    model: str
+    role: Literal["trained", "untrained", "control", "reference"] = "trained"
+    site: str
+    dictionary: str | None = None
+    depth: float | None = None
+    features: int
+    """How many the site has, after pooling or choice."""
+    n_stimuli: int
+    n_neuroids: int
+    form: str
+    """How the benchmark divides the raw score by its ceiling: `r^2/c`, `r/c`, ..."""
+    score: float | None = None
+    """What the benchmark itself gives; None where Brain-Score's classes were not run."""
+    r: float | None = None
+    """Its raw score: median r over neuroids, mean over splits; Spearman correlation of RDMs."""
+    error: float | None = None
+    """Standard error of r over splits, as Brain-Score states it."""
+    ceiling: float | None = None
+    """Its ceiling c; None where there is none or its classes were not run."""
+    seconds: float | None = None
+    """What its classes took for this site, the ceiling apart."""
+    fast_r: float | None = None
+    """The raw score by this project's encoding; None where it does not know the benchmark's metric."""
+    fast_ceiling: float | None = None
+    fast_seconds: float | None = None
+    difference: float | None = None
+    """r - fast_r."""
+    largest_difference: float | None = None
+    """The largest absolute difference of a neuroid's r in a split."""
+    r2_over_c: float | None = None
+    """r^2/c, Brain-Score's normalisation since December 2025: of Brain-Score's numbers, else of the fast ones."""
+    r_over_c_squared: float | None = None
+    """(r/c)^2, the one before."""
+    own: bool = False
+    """Whether it was made of recordings of the config; a registered one has no name but its own."""
+    simulated: bool = False
+    notes: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    citation: str = ""
+    artefacts: tuple[str, ...] = ()
+
+
 class RunResults(_Record):
     """All that a run leaves in results.json."""
 
@@ -157,6 +207,8 @@ class RunResults(_Record):
     """Pictures that comparisons drew themselves, in the order of the report."""
     confusion: tuple[ConfusionRow, ...] = ()
     """The confusion matrix of the verdicts, where the run validates them."""
+    benchmarks: tuple[BenchmarkScore, ...] = ()
+    """Scores on Brain-Score's benchmarks, by both sides."""
     dropped: tuple[str, ...] = ()
     seconds: dict[str, float] = Field(default_factory=dict)
     """Seconds a stage took when it was computed (not when it was reused)."""

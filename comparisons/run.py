@@ -26,7 +26,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
-from comparisons.results import ConfusionRow, Dictionary, Exhibit, Result, RunResults, Verdict
+from comparisons.results import BenchmarkScore, ConfusionRow, Dictionary, Exhibit, Result, RunResults, Verdict
 
 REPORTED = (
     "ventral-bridge",
@@ -122,6 +122,7 @@ def run(
         verdicts=tuple(Verdict.model_validate(one) for one in found["verdicts"]),
         confusion=tuple(ConfusionRow.model_validate(one) for one in found["confusion"]),
         dictionaries=_dictionaries(config, plan, paths),
+        benchmarks=tuple(BenchmarkScore.model_validate(one) for one in found["benchmarks"]),
         dropped=tuple(dict.fromkeys(found["dropped"])),
         seconds=seconds,
     )
@@ -209,7 +210,7 @@ def finished(out: Path, config: Config, plan: Plan) -> RunResults | None:
 
 def _collect(plan: Plan, paths: Mapping[str, Path]) -> dict[str, list[Any]]:
     """What the stages that hold results say, by part of results.json."""
-    found: dict[str, list[Any]] = {"results": [], "verdicts": [], "confusion": [], "dropped": []}
+    found: dict[str, list[Any]] = {part: [] for part in ("results", "verdicts", "confusion", "benchmarks", "dropped")}
     for name in plan.results:
         content = json.loads((paths[name] / "results.json").read_text())
         for part, values in found.items():

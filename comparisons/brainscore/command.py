@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from comparisons.brainscore.score_command import list_benchmarks, score
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 
 app = typer.Typer(
@@ -19,6 +20,10 @@ app = typer.Typer(
 @app.callback()
 def group() -> None:
     """Brain-Score: run its benchmarks; export a submission, check it, pack it."""
+
+
+app.command()(score)
+app.command("list")(list_benchmarks)
 
 
 @app.command()

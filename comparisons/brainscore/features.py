@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from bridge.errors import InputError
+from comparisons.brainscore.known import key_of
 from comparisons.brainscore.own import plain
 
 Read = Callable[[str, Sequence[str]], Any]
-"""(site, stimulus ids) -> features [n, feature], an array or scipy sparse, rows in the order of the ids."""
+"""(site, keys of stimuli) -> features [n, feature], an array or scipy sparse, rows in the order of the keys.
+
+A key is SET/ID, as `comparisons.brainscore.known.key_of` names a stimulus."""
 
 
 def feature_assembly(values: Any, stimuli: Any, site: str, model: str) -> Any:
@@ -51,8 +54,8 @@ class SiteActivations:
         """The assembly [presentation, neuroid] of one layer. Raises InputError for several, which no caller needs."""
         if len(layers) != 1:
             raise InputError(f"{len(layers)} sites were asked for at once; features are read one site at a time.")
-        ids = [str(name) for name in stimuli["stimulus_id"]]
-        return feature_assembly(self._read(layers[0], ids), stimuli, layers[0], self.identifier)
+        keys = [key_of(stimuli, name) for name in stimuli["stimulus_id"]]
+        return feature_assembly(self._read(layers[0], keys), stimuli, layers[0], self.identifier)
 
 
 def identified(model: str, keys: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.store import write_atomically
+from comparisons.brainscore import table as scored
 from comparisons.report import methods, summary, tables, wording
 from comparisons.report import panels as select
 from comparisons.report.best import best_sites
@@ -78,6 +79,10 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         confusion_rows=[table.cells_of(row) for row in results.confusion],
         best=best,
         best_writes=any(row.write for row in best),
+        scored_head=scored.head_of(results.benchmarks),
+        scored_numeric=scored.NUMERIC,
+        scored_rows=[scored.cells_of(row, scored.head_of(results.benchmarks)) for row in results.benchmarks],
+        scored_said=scored.said(results.benchmarks),
         pictures=pictures(results),
         drawn=drawn,
         exhibits=looked,

@@ -64,7 +64,7 @@ def paragraphs(results: RunResults) -> list[list[str]]:
             )
     if not said and not (results.verdicts or results.confusion):
         remarks.append("This run has no results for a trained network.")
-    return [*said, [*remarks, *_confusion(results), *_verdicts(results)]]
+    return [*said, [*remarks, *_confusion(results), *_benchmarks(results), *_verdicts(results)]]
 
 
 def compared(results: Iterable[Result]) -> list[Result]:
@@ -116,6 +116,15 @@ def _confusion(results: RunResults) -> list[str]:
     failed = [f"{row.cell} ({row.statistic})" for row in asked if not row.met]
     told = f"{len(asked) - len(failed)} of {len(asked)} rows of the confusion matrix are as a valid rule needs them"
     return [f"{told}; not {listed(failed)}." if failed else f"{told}."]
+
+
+def _benchmarks(results: RunResults) -> list[str]:
+    """How far Brain-Score's classes and this project's encoding are apart."""
+    gaps = [abs(row.difference) for row in results.benchmarks if row.difference is not None]
+    if not gaps:
+        return []
+    many = f"{len(gaps)} scores" if len(gaps) > 1 else "one score"
+    return [f"Brain-Score's own classes and this project's encoding differ by at most {max(gaps):.0e} over {many}."]
 
 
 def verdict_grid(results: RunResults) -> tuple[list[str], list[tuple[str, bool, list[str]]]]:

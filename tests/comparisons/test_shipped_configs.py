@@ -28,7 +28,10 @@ def best(results: tuple[Result, ...], **where: object) -> Result:
 
 @pytest.mark.data
 def test_resnet20_against_the_human_ventral_stream(data_folder: Path, tmp_path: Path) -> None:
-    config = load("resnet20_human_ventral", ["comparisons.0.draws=10", "comparisons.0.permutations=100", "comparisons.1.draws=100"])
+    config = load(
+        "resnet20_human_ventral",
+        ["comparisons.0.draws=10", "comparisons.0.permutations=100", "comparisons.1.draws=100"],
+    )
     whole = run(config, tmp_path / "a")
     results = whole.results
     told = [(v.prediction, v.subject, v.answer) for v in whole.verdicts]

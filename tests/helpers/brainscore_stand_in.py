@@ -142,7 +142,7 @@ def recorded(ids: list[str], regions: dict[str, int], *, reps: int, bins: list[t
     return assembly_class()(values.reshape(-1, n, len(bins)), coords=coords, dims=dims)
 
 
-def images(ids: list[str], degrees: float, seed: int, size: int = 64) -> StimulusSet:
+def images(ids: list[str], degrees: float | None, seed: int, size: int = 64) -> StimulusSet:
     """Pictures of random rectangles, of two kinds."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (len(ids), 8, 8, 3), dtype=np.uint8)
@@ -151,3 +151,63 @@ def images(ids: list[str], degrees: float, seed: int, size: int = 64) -> Stimulu
         {"object_name": [("cat", "dog")[k % 2] for k in range(len(ids))]}, index=pd.Index(ids, name="stimulus_id")
     )
     return StimulusSet("stand-in", table, ArraySource(large), degrees=degrees)
+
+
+def public_data(folder: Path, monkeypatch: pytest.MonkeyPatch, *, stimuli: int = 40, reps: int = 3) -> None:
+    """Both of Brain-Score's public data sets in its cache, smaller, but with the names and shapes of the real ones:
+    the coordinates that its loaders and benchmarks ask for, and time bins of 1 ms where there are such."""
+    rng = np.random.default_rng(5)
+    textures, objects = ([f"{kind}{k:03d}" for k in range(stimuli)] for kind in ("tex-320x320-im", "hvm"))
+    for name, ids, bins, regions, columns in (
+        (
+            ("FreemanZiemba2013.aperture-public", "FreemanZiemba2013.public"),
+            textures,
+            [(t, t + 1) for t in range(210)],
+            {"V1": 7, "V2": 6},
+            {
+                "texture_type": [("texture", "noise")[k % 2] for k in range(stimuli)],
+                "texture_family": [30 + k % 5 for k in range(stimuli)],
+                "sample": list(range(stimuli)),
+            },
+        ),
+        (
+            ("hvm-public", "MajajHong2015.public"),
+            objects,
+            [(70, 170)],
+            {"V4": 26, "IT": 8},
+            {
+                "image_id": objects,
+                "object_name": [f"object{k % 4}" for k in range(stimuli)],
+                "category_name": [("Animals", "Cars")[k % 2] for k in range(stimuli)],
+                "s": rng.random(stimuli).tolist(),
+            },
+        ),
+    ):
+        shown = images(ids, None, len(regions), size=32)
+        table = shown.table.drop(columns="object_name").assign(**columns)
+        looks = np.stack([shown.image(row) for row in range(stimuli)])[:, ::8, ::8].reshape(stimuli, -1) / 255.0
+        n = sum(regions.values())
+        signal = (looks - looks.mean(axis=0)) @ rng.standard_normal((looks.shape[1], n)) / 3
+        over_time = np.ones(len(bins)) / len(bins) if len(bins) == 1 else np.linspace(0, 2, len(bins)) / 4
+        trials = signal[:, None, :, None] * over_time + rng.standard_normal((stimuli, reps, n, 1))
+        values = (trials + np.zeros(len(bins))).reshape(-1, n, len(bins)).astype(np.float32)
+        coords: dict[str, Any] = {
+            "stimulus_id": ("presentation", np.repeat(ids, reps)),
+            "repetition": ("presentation", np.tile(np.arange(reps), stimuli)),
+            "neuroid_id": ("neuroid", np.arange(1, n + 1)),
+            "region": ("neuroid", [region for region, count in regions.items() for _ in range(count)]),
+            "time_bin_start": ("time_bin", [start for start, _ in bins]),
+            "time_bin_end": ("time_bin", [end for _, end in bins]),
+        }
+        if len(bins) == 1:
+            coords["neuroid_id"] = ("neuroid", [f"Chabo_L_M_5_{k}" for k in range(n)])
+            coords["animal"] = ("neuroid", ["Chabo" if k % 2 else "Tito" for k in range(n)])
+        assembly = assembly_class()(values, coords=coords, dims=["presentation", "neuroid", "time_bin"])
+        part = folder / name[1]
+        part.mkdir(parents=True)
+        install(part, monkeypatch, *name, StimulusSet(name[0], table, shown.source), assembly)
+        for entry in (part / "brainio").iterdir():
+            target = folder / "brainio" / entry.name
+            target.parent.mkdir(exist_ok=True)
+            entry.rename(target)
+    monkeypatch.setenv("BRAINIO_HOME", str(folder / "brainio"))

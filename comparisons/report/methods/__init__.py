@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from comparisons.report.methods.brainscore import benchmark_paragraphs
 from comparisons.report.methods.dictionaries import dictionary_paragraphs
 from comparisons.report.methods.encoding import banded_paragraphs, encoding_paragraphs
 from comparisons.report.methods.predictions import prediction_paragraphs
@@ -38,9 +39,9 @@ def paragraphs(results: RunResults) -> list[Paragraph]:
                 ("kriegeskorte2008",),
             )
         )
-    steps += encoding_paragraphs(found) + banded_paragraphs(found)
+    steps += encoding_paragraphs(found) + banded_paragraphs(found) + benchmark_paragraphs(results.benchmarks)
     steps += probe_paragraphs(found) + prediction_paragraphs(results)
-    if any(result.ceiling and result.comparison != "encoding" for result in found):
+    if any(result.ceiling and result.comparison not in ("encoding", "brain-score") for result in found):
         steps.append(
             Paragraph(
                 "Noise ceiling",

@@ -204,7 +204,7 @@ def test_brainscores_own_client_fetches_from_a_server(
         storage.files[name] = storage.files[name][:-1] + b"?"
         monkeypatch.setenv("BRAINIO_HOME", str(tmp_path / "again"))
         monkeypatch.setattr(fetch, "_local_data_path", None)
-        with pytest.raises(UnreachableError, match="SHA1 mismatch"):
+        with pytest.raises(InputError, match="SHA1 mismatch"):
             load({"kind": "brainscore", "name": "hong", "identifier": "MajajHong2015.public"}, stimuli)
 
 

@@ -7,40 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
+from scored_stand_in import made, reader
 
 from bridge.errors import ConfigError, InputError
 from bridge.recordings.assembly import to_assembly
-from bridge.recordings.recordings import Recordings
 from bridge.stimuli.stimulus_set import ArraySource, StimulusSet
 from comparisons.brainscore import ours, theirs
 from comparisons.brainscore.features import SiteActivations, feature_assembly
+from comparisons.brainscore.known import Known, key_of
+from comparisons.brainscore.known import known as known_of
 from comparisons.brainscore.own import benchmark_of, ceiling_trials, complete, stimulus_set_of
-
-
-def made(
-    n: int = 40, q: int = 6, reps: int = 4, seed: int = 0
-) -> tuple[Recordings, StimulusSet, dict[str, np.ndarray]]:
-    """Recordings of V4 in an order of their own, the images, and features: one site that holds the signal, one not."""
-    rng = np.random.default_rng(seed)
-    ids = tuple(f"i{k}" for k in rng.permutation(n))
-    table = pd.DataFrame({"kind": [k % 2 for k in range(n)]}, index=pd.Index(ids, name="stimulus_id"))
-    images = ArraySource(rng.integers(0, 255, (n, 8, 8, 3), dtype=np.uint8))
-    stimuli = StimulusSet("my images", table, images, degrees=6.0)
-    signal = rng.standard_normal((n, q))
-    neuroids = pd.DataFrame({"neuroid_id": [f"u{k:02d}" for k in range(q)], "region": "V4", "subject": "m"})
-    recordings = Recordings("mine", signal + rng.standard_normal((reps, n, q)), ids, neuroids)
-    features = {
-        "early": (signal @ rng.standard_normal((q, 60)) + rng.standard_normal((n, 60))).astype(np.float32),
-        "late": rng.standard_normal((n, 30)).astype(np.float32),
-    }
-    return recordings, stimuli, features
-
-
-def reader(recordings: Recordings, features: dict[str, np.ndarray]) -> Any:
-    row = {name: k for k, name in enumerate(recordings.stimulus_ids)}
-    return lambda site, ids: features[site][[row[name] for name in ids]]
 
 
 @pytest.mark.parametrize(
@@ -50,16 +27,16 @@ def reader(recordings: Recordings, features: dict[str, np.ndarray]) -> Any:
 def test_both_sides_give_the_same_numbers(metric: str, stratify: str | None) -> None:
     recordings, stimuli, features = made()
     benchmark = benchmark_of(recordings, "V4", metric, stimuli=stimuli, stratify=stratify)
-    known = ours.known(benchmark)
-    assert isinstance(known, ours.Known)
+    known = known_of(benchmark)
+    assert isinstance(known, Known)
     ceiling = ours.fast_ceiling(known)
     read = reader(recordings, features)
     model = SiteActivations("net-0123", read)
     for site, strong in (("early", True), ("late", False)):
         layer = theirs.layer_score(benchmark, model, site)
-        assembly = feature_assembly(read(site, known.stimulus_ids), benchmark._assembly.stimulus_set, site, "net-0123")
+        assembly = feature_assembly(read(site, known.keys), benchmark._assembly.stimulus_set, site, "net-0123")
         ready = theirs.precomputed_score(benchmark, assembly)
-        fast = ours.fast_score(known, read(site, known.stimulus_ids), ceiling)
+        fast = ours.fast_score(known, read(site, known.keys), ceiling)
         assert layer.r == ready.r
         assert (layer.r > 0.5) is strong
         # Features in float32, which scikit-learn predicts in.
@@ -110,8 +87,8 @@ def test_a_model_that_looks_is_shown_the_images(tmp_path: Path) -> None:
     class Looking(PrecomputedFeatures):
         def look_at(self, given: Any, number_of_trials: int = 1) -> Any:
             shown.append(given)
-            ids = [str(name) for name in given["stimulus_id"]]
-            return feature_assembly(reader(recordings, features)("early", ids), given, "early", "net")
+            keys = [key_of(given, name) for name in given["stimulus_id"]]
+            return feature_assembly(reader(recordings, features)("early", keys), given, "early", "net")
 
     benchmark(Looking({}, visual_degrees=6.0))
     (images,) = shown
@@ -137,8 +114,8 @@ def test_unequal_repetitions_keep_a_ceiling() -> None:
     np.testing.assert_allclose(trials[1, 0], recordings.data[1, 0])
     for one in (some, few):
         benchmark = benchmark_of(one, "V4", stimuli=stimuli)
-        known = ours.known(benchmark)
-        assert isinstance(known, ours.Known)
+        known = known_of(benchmark)
+        assert isinstance(known, Known)
         score = theirs.layer_score(benchmark, SiteActivations("net", reader(one, features)), "early")
         assert 0.3 < score.ceiling < 1
         assert ours.fast_ceiling(known) == pytest.approx(score.ceiling, abs=1e-12)
@@ -151,8 +128,8 @@ def test_without_repetitions_there_is_a_raw_score_and_no_ceiling() -> None:
     assert score.r > 0.3
     assert np.isnan(score.ceiling)
     assert np.isnan(score.r2_over_c)
-    known = ours.known(benchmark)
-    assert isinstance(known, ours.Known)
+    known = known_of(benchmark)
+    assert isinstance(known, Known)
     assert np.isnan(ours.fast_ceiling(known))
 
 

@@ -1,0 +1,134 @@
+"""`ventral brain-score score`: a config's models on Brain-Score's benchmarks, without its other comparisons."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from comparisons.command_parts import ConfigArgument, SetOption, reporting
+
+if TYPE_CHECKING:
+    from comparisons.config import Config
+    from comparisons.plan import Plan
+
+
+def score(
+    config: ConfigArgument,
+    set_: SetOption = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option("--benchmark", help="A benchmark that Brain-Score registers (see `ventral brain-score list`)."),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="pls, ridge, neuron_to_neuron or rdm, of the config's own recordings."),
+    ] = None,
+    sites: Annotated[
+        list[str] | None,
+        typer.Option(help="Globs over site names (default: the config's, else the stem and every block)."),
+    ] = None,
+    theirs: Annotated[
+        str | None, typer.Option(help="Where Brain-Score's own classes are run: all, best (site by ours) or none.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME-brain-score).")] = None,
+    json_: Annotated[Path | None, typer.Option("--json", help="Also write the scores to this file.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none of them.")
+    ] = False,
+) -> None:
+    """Score streams and features on Brain-Score's benchmarks, by its own classes and by this project's encoding.
+
+    Without --benchmark, and where the config names none, its own recordings become the benchmarks.
+    """
+    from bridge.store import Store, write_atomically
+    from comparisons import config as configs
+    from comparisons.brainscore.table import as_text
+    from comparisons.plan import make_plan
+    from comparisons.run import needed, run
+
+    parsed = only_scores(configs.load(config, set_ or []), benchmarks, metrics, sites, theirs)
+    store, folder = Store(), out or Path("runs") / parsed.name
+    if dry_run:
+        plan = make_plan(parsed, store)
+        missing = set(needed(plan, store))
+        for name, stage in plan.stages.items():
+            print(f"{'to do ' if name in missing else 'cached'}  {name:48} {stage.key}")
+        _check_reachable(parsed, plan, missing)
+        return
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    with reporting() as reporter:
+        results = run(parsed, folder, store=store, reporter=reporter, command=command)
+    print(as_text(results.benchmarks))
+    for text in results.dropped:
+        print(f"Left out: {text}")
+    print(f"\nReport: {folder / 'report.html'}")
+    if json_:
+        rows = [row.model_dump(mode="json") for row in results.benchmarks]
+        write_atomically(json_, json.dumps(rows, indent=1, ensure_ascii=False))
+
+
+def only_scores(
+    parsed: Config,
+    benchmarks: Sequence[str] | None,
+    metrics: Sequence[str] | None,
+    sites: Sequence[str] | None,
+    theirs: str | None,
+) -> Config:
+    """The config with its `brain-score` comparisons alone (or the default one), changed as the options say.
+
+    Raises ConfigError for what an option cannot be.
+    """
+    from bridge.spec_errors import validated
+    from comparisons.kinds.brain_score import BrainScoreComparison
+
+    own = [one for one in parsed.comparisons if isinstance(one, BrainScoreComparison)]
+    update: dict[str, Any] = {"benchmarks": benchmarks, "metrics": metrics, "sites": sites, "theirs": theirs}
+    update = {key: list(value) if isinstance(value, list) else value for key, value in update.items() if value}
+    if benchmarks:
+        # They are what was asked for: recordings are not scored beside them.
+        own = (own or [BrainScoreComparison()])[:1]
+        update["recordings"] = None
+    changed = [validated(BrainScoreComparison, {**one.content(), **update}) for one in own or [BrainScoreComparison()]]
+    name, title = parsed.name, parsed.title
+    if changed != parsed.comparisons:
+        name, title = f"{parsed.name}-brain-score", f"Brain-Score: {parsed.title or parsed.name}"
+    named = [one.recordings for one in changed if one.recordings is not None or not one.benchmarks]
+    wanted = None if None in named else {name for some in named for name in some or ()}
+    recordings = [one for one in parsed.recordings if wanted is None or one.name in wanted]
+    return parsed.model_copy(update={"name": name, "title": title, "comparisons": changed, "recordings": recordings})
+
+
+def _check_reachable(parsed: Config, plan: Plan, missing: set[str]) -> None:
+    """Raise UnreachableError where something has to be fetched for the stages that are missing, and cannot be."""
+    from comparisons.kinds.brain_score import BrainScoreComparison
+
+    if not missing:
+        return
+    for part in (parsed.stimuli, *parsed.recordings, *parsed.comparisons):
+        if not isinstance(part, BrainScoreComparison) or part.benchmarks:
+            part.check_reachable()
+
+
+def list_benchmarks(
+    every: Annotated[
+        bool, typer.Option("--all", help="All that are registered, also those that ask for behaviour.")
+    ] = False,
+) -> None:
+    """List the benchmarks that the installed Brain-Score registers."""
+    from bridge.brainscore import registered
+    from comparisons.brainscore.registered import PUBLIC, compares_features
+
+    for name, file in registered("benchmark").items():
+        if not every and not compares_features(name):
+            continue
+        print(f"{name:56} {'public' if name in PUBLIC else '':8} {file.parent.name}")
+    print(
+        "\npublic: its data are open to all. Of the others Brain-Score's storage decides what may be fetched.",
+        file=sys.stderr,
+    )
