@@ -21,14 +21,19 @@ def power(
     ] = None,
     json_: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
 ) -> None:
-    """Say how often P1's rules would find simple features in data of this size and reliability. All is SIMULATED."""
+    """Say how often the rules of P1, P2 and P3 would find what is true in data of this size and reliability.
+
+    All of it is SIMULATED.
+    """
     from bridge.errors import ConfigError, InputError
     from bridge.recordings.recordings import Recordings
     from bridge.recordings.simulated import seen
     from bridge.store import write_atomically
     from comparisons import config as configs
+    from comparisons.editing.recorded import early_and_late
     from comparisons.responses import comparable
     from comparisons.validation import power as estimate
+    from comparisons.validation.spec import PREDICTIONS
 
     parsed = configs.load(config, set_ or [])
     specs, _ = comparable(parsed, "ventral power")
@@ -52,16 +57,23 @@ def power(
                 f"{one.name}: {len(shown)} stimuli, {scaled.reps} repetitions, {sizes}; median reliability "
                 f"{estimate.reliability(one.data):.2f}. SIMULATED data of this size:"
             )
-            rows = estimate.power(
-                scaled, eyes, shown.table, lambdas=lambdas or estimate.LAMBDAS, datasets=datasets, seed=parsed.seed
+            found = estimate.power(
+                scaled,
+                eyes,
+                shown.table,
+                lambdas=lambdas or estimate.LAMBDAS,
+                timed=early_and_late(one) is not None,
+                datasets=datasets,
+                seed=parsed.seed,
             )
-            for row in rows:
-                answer = "REFUTED" if row.share == 0 else "SUPPORTED"
+            for row in found.rows:
                 low, high = row.rate
-                print(f"  P1 by {row.statistic:3}  lambda {row.share:.2f}  {answer} in {low:.0%} to {high:.0%}")
+                name = f"{PREDICTIONS[row.statistic]} {row.statistic}"
+                print(f"  {name:14}  {row.truth:28}  {row.wanted} in {low:.0%} to {high:.0%}")
                 told.append({"recordings": one.name, **vars(row)})
-            if not rows:
-                print("  these stimuli cannot be asked: too few without gratings, and no gratings")
+            for statistic, why in found.untestable.items():
+                print(f"  {PREDICTIONS[statistic]} {statistic}: NOT TESTABLE, {why}.")
+                told.append({"recordings": one.name, "statistic": statistic, "untestable": why})
     if not told and not specs:
         raise ConfigError("recordings: hold nothing whose power could be told.")
     if json_:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from bridge.errors import InputError
 from bridge.recordings.simulated import Bands, Stream, analyst_bands, record, record_bins
 from bridge.recordings.simulated.seen import gabor_amplitudes, grey_images, seen_in
-from comparisons.validation.spec import Cell
+from comparisons.validation.spec import Cell, Statistic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,20 +87,23 @@ def drawn(cell: Cell, shown: Shown, seed: int) -> DataSet:
     return DataSet(recordings, analyst_bands(stream, cell.hidden, cell.hide, seed), table)
 
 
-def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[str, str]:
+def judge_brain(cell: Cell, shown: Shown, seed: int) -> dict[Statistic, str]:
     """The answer of every statistic that a cell asks for."""
-    data = drawn(cell, shown, seed)
-    answers: dict[str, str] = {}
-    if {"phi", "D"} & set(cell.expect):
-        answers |= by_persistence(data, seed)
-    if {"transport", "direct path"} & set(cell.expect):
-        answers |= by_errors(data, seed)
-    if "late loss" in cell.expect:
+    return answered(drawn(cell, shown, seed), list(cell.expect), seed)
+
+
+def answered(data: DataSet, statistics: Sequence[Statistic], seed: int) -> dict[Statistic, str]:
+    """The answer of every statistic asked for, in that order."""
+    answers: dict[Statistic, str] = {}
+    for together, by in (({"phi", "D"}, by_persistence), ({"transport", "direct path"}, by_errors)):
+        if together & set(statistics):
+            answers |= by(data, seed)
+    if "late loss" in statistics:
         answers |= by_time_bins(data, seed)
-    return {statistic: answers[statistic] for statistic in cell.expect}
+    return {statistic: answers[statistic] for statistic in statistics}
 
 
-def by_errors(data: DataSet, seed: int) -> dict[str, str]:
+def by_errors(data: DataSet, seed: int) -> dict[Statistic, str]:
     """The transport rule, and whether a direct path from the first area to the last is reported."""
     from comparisons.variability.decoder_error import transports
     from comparisons.verdicts.variability import LEAST_DIRECT, by_transport
@@ -113,7 +117,7 @@ def by_errors(data: DataSet, seed: int) -> dict[str, str]:
     return {"transport": verdict.answer, "direct path": "SUPPORTED" if told else "INCONCLUSIVE"}
 
 
-def by_time_bins(data: DataSet, seed: int) -> dict[str, str]:
+def by_time_bins(data: DataSet, seed: int) -> dict[Statistic, str]:
     """Whether what is simple is gone late: what the contrast says in most areas after the first."""
     from comparisons.editing.recorded import early_and_late, region_contrasts
 
@@ -122,13 +126,12 @@ def by_time_bins(data: DataSet, seed: int) -> dict[str, str]:
     regions = data.recordings.neuroids["region"].tolist()
     contrasts = region_contrasts(data.bands.simple, data.bands.complex, *windows, regions, seed=seed)
     told = [contrasts[region].answer for region in list(dict.fromkeys(regions))[1:] if region in contrasts]
-    for answer, means in (("SUPPORTED", "consistent"), ("REFUTED", "not consistent")):
-        if told.count(means) > len(told) / 2:
-            return {"late loss": answer}
-    return {"late loss": "INCONCLUSIVE"}
+    if told.count("consistent") > len(told) / 2:
+        return {"late loss": "SUPPORTED"}
+    return {"late loss": "REFUTED" if told.count("not consistent") > len(told) / 2 else "INCONCLUSIVE"}
 
 
-def by_persistence(data: DataSet, seed: int) -> dict[str, str]:
+def by_persistence(data: DataSet, seed: int) -> dict[Statistic, str]:
     """The phi rule on the natural stimuli and the D rule on the gratings."""
     from comparisons.persistence.recorded import Bands, recorded_persistence
     from comparisons.verdicts.persistence import by_decodability, by_unique_share

@@ -65,7 +65,7 @@ def judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers
     from comparisons.validation.brains import judge_brain
 
     (cell,), stimuli = group.cells, _shown(shown)
-    return [{cell.name: judge_brain(cell, stimuli, one)} for one in seeds]
+    return [{cell.name: {**judge_brain(cell, stimuli, one)}} for one in seeds]
 
 
 @lru_cache(maxsize=2)

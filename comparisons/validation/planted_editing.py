@@ -108,7 +108,7 @@ def planted_stream(
     """
     rng = np.random.default_rng([seed, 1])
     n = images * tokens
-    directions = unit(rng.standard_normal((features, width))).astype(np.float32)
+    directions = unit(rng.standard_normal((features, width), np.float32))
     rates = np.exp(rng.uniform(np.log(0.02), np.log(0.08), features))
     topics = 8
     liking = np.exp(0.8 * rng.standard_normal((topics, features)))

@@ -1,28 +1,30 @@
 """Power before data are opened: what a data set of this size and reliability could show.
 
 The simulated stream sees the data set's own stimuli and has its regions, neuroids and repetitions; its private noise is
-set so that the median neuroid is as reliable as the recorded one. Then the rules judge it at several shares lambda of
-simple information in the last region. Of the recordings nothing but counts and reliability is used. All is SIMULATED.
+set so that the median neuroid is as reliable as the recorded one. Then the rules judge it where something is true: at
+several shares lambda of simple information in the last region, with a bypass, with deletion in a late time bin. Of the
+recordings nothing but counts and reliability is used. All is SIMULATED.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bridge.errors import InputError
 from bridge.recordings.order import in_order
-from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, analyst_bands, record
+from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, analyst_bands, record, record_bins
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import signal_variance
 from comparisons.persistence.counts import are_counts, log_counts
-from comparisons.persistence.recorded import Bands, recorded_persistence
+from comparisons.validation.brains import DataSet, answered
+from comparisons.validation.spec import Statistic
+from comparisons.variability.decoder_error import LEAST_STIMULI
 from comparisons.verdicts.evidence import wilson
-from comparisons.verdicts.persistence import by_decodability, by_unique_share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,6 +33,12 @@ if TYPE_CHECKING:
 
 LAMBDAS = (0.0, 0.05, 0.1, 0.2, 0.3)
 """Shares in the last region; the first has .5, and those between lie on the line."""
+BYPASSED = 0.3
+"""The same where P2's direct path or P3 is asked about."""
+UNASKED: dict[Statistic, str] = {
+    "phi": "too few stimuli are no oriented patterns",
+    "D": "no gratings were shown in every combination",
+}
 FIRST = 0.5
 NOISES = (1e-3, 300.0)
 """Private noise between which the recorded reliability is looked for, in parts of the signal variance."""
@@ -38,18 +46,37 @@ NOISES = (1e-3, 300.0)
 
 @dataclass(frozen=True)
 class PowerRow:
-    """How often a rule answered what at one lambda of the last region."""
+    """How often a rule answered what where one thing is true."""
 
-    statistic: str
-    share: float
+    statistic: Statistic
+    truth: str
+    """In words."""
+    wanted: Literal["SUPPORTED", "REFUTED"]
     datasets: int
     supported: int
     refuted: int
 
     @property
     def rate(self) -> tuple[float, float]:
-        """Wilson's 95% interval of the rate of SUPPORTED (of REFUTED where the share is 0)."""
-        return wilson(self.refuted if self.share == 0 else self.supported, self.datasets)
+        """Wilson's 95% interval of the rate of the answer that is wanted."""
+        return wilson(self.supported if self.wanted == "SUPPORTED" else self.refuted, self.datasets)
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a data set could show: rows, and by statistic why it could not be asked at all."""
+
+    rows: list[PowerRow]
+    untestable: dict[Statistic, str]
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """One thing that may be true: what is simulated, and the answer that each statistic should give."""
+
+    told: str
+    changes: dict[str, Any]
+    wanted: dict[Statistic, Literal["SUPPORTED", "REFUTED"]]
 
 
 def reliability(trials: np.ndarray) -> float:
@@ -109,37 +136,64 @@ def power(
     table: pd.DataFrame,
     *,
     lambdas: Sequence[float] = LAMBDAS,
+    timed: bool = False,
     datasets: int = 20,
     seed: int = 0,
     progress: Callable[[float], None] = lambda share: None,
-) -> list[PowerRow]:
-    """How often phi and D answer what at each lambda of the last region; a strict hierarchy where it is 0.
+) -> Power:
+    """How often the rules of P1, P2 and P3 answer what, in data of the size of `spec` (from `scaled`).
 
-    Statistics that these stimuli cannot be asked for (no gratings, too few others) have no rows.
+    P1 and P2 at each lambda of the last region, a strict hierarchy where it is 0; P2's direct path with a bypass of 1
+    over a hierarchy, where there are three regions; P3 with time bins, if the recordings have them (`timed`). What
+    these stimuli and trials cannot be asked has no rows and a reason.
     """
+    untestable: dict[Statistic, str] = {}
+    if not spec.simultaneous:
+        untestable["transport"] = "the regions were not recorded in the same trials"
+    elif len(table) < LEAST_STIMULI:
+        untestable["transport"] = f"{len(table)} stimuli; decoders need {LEAST_STIMULI} or more"
+    if not timed:
+        untestable["late loss"] = "there are no time bins within 70 to 100 and 150 to 200 ms"
+    truths = _truths(len(spec.neuroids), lambdas, untestable)
     rows = []
-    for number, last in enumerate(lambdas):
-        answers: dict[str, Counter[str]] = {"phi": Counter(), "D": Counter()}
+    for number, truth in enumerate(truths):
+        answers: dict[Statistic, Counter[str]] = {statistic: Counter() for statistic in truth.wanted}
         for one in range(datasets):
-            drawn = np.random.SeedSequence([seed, number, one]).generate_state(1)[0]
-            truth = {"truth": "nhbt" if last == 0 else "residual", "seed": int(drawn)}
-            lambdas_here = shares(last, len(spec.neuroids))
-            own = SimulatedRecordings(**{**spec.model_dump(), **truth, "lambdas": lambdas_here})
+            drawn = int(np.random.SeedSequence([seed, number, one]).generate_state(1)[0])
+            own = SimulatedRecordings(**{**spec.model_dump(), **truth.changes, "seed": drawn})
             stream = Stream.of(own, seen)
-            recordings = record(own, _ids(seen), stream.stages())
-            made = analyst_bands(stream)
-            bands = Bands(np.asarray(made.simple, np.float64), np.asarray(made.complex, np.float64), "")
-            found = recorded_persistence(recordings, table, bands, draws=300, seed=int(drawn))
-            kappa = found.coupling.kappa if found.coupling else 0.0
-            if "phi" not in found.untestable:
-                answers["phi"][by_unique_share(found.phi, found.regions, kappa, "").answer] += 1
-            if "D" not in found.untestable:
-                answers["D"][by_decodability(found.d, found.regions, "").answer] += 1
-            progress((number * datasets + one + 1) / (len(lambdas) * datasets))
+            ids = _ids(seen)
+            recordings = record_bins(stream, ids) if own.time_bins else record(own, ids, stream.stages())
+            data = DataSet(recordings, analyst_bands(stream), table)
+            for statistic, answer in answered(data, list(answers), drawn).items():
+                answers[statistic][answer] += 1
+            progress((number * datasets + one + 1) / (len(truths) * datasets))
         for statistic, counts in answers.items():
-            if counts:
-                rows.append(PowerRow(statistic, float(last), datasets, counts["SUPPORTED"], counts["REFUTED"]))
-    return rows
+            if counts["NOT TESTABLE"] == datasets:
+                untestable[statistic] = UNASKED.get(statistic, "the rule says NOT TESTABLE of all such data")
+                continue
+            wanted = truth.wanted[statistic]
+            rows.append(PowerRow(statistic, truth.told, wanted, datasets, counts["SUPPORTED"], counts["REFUTED"]))
+    return Power(rows, untestable)
+
+
+def _truths(regions: int, lambdas: Sequence[float], untestable: Mapping[Statistic, str]) -> list[_Truth]:
+    """What is simulated of a data set with so many regions, without what cannot be asked of it."""
+    found = []
+    levels: list[Statistic] = ["phi", "D", *(["transport"] if "transport" not in untestable else [])]  # type: ignore[list-item]
+    for last in lambdas:
+        name, truth = (f"lambda {last:.2f}", "residual") if last else ("hierarchy", "nhbt")
+        answer: Literal["SUPPORTED", "REFUTED"] = "SUPPORTED" if last else "REFUTED"
+        changes = {"truth": truth, "lambdas": shares(last, regions)}
+        found.append(_Truth(name, changes, dict.fromkeys(levels, answer)))
+    if "transport" not in untestable and regions > 2:
+        bypass = {"truth": "bypass", "dynamics": "nhbt", "lambdas": shares(BYPASSED, regions)}
+        found.append(_Truth("bypass of 1 over a hierarchy", bypass, {"direct path": "SUPPORTED"}))
+    if "late loss" not in untestable:
+        timed = {"lambdas": shares(BYPASSED, regions), "time_bins": True}
+        found.append(_Truth("gated deletion late", {**timed, "truth": "edit"}, {"late loss": "SUPPORTED"}))
+        found.append(_Truth("nothing deleted", {**timed, "truth": "residual"}, {"late loss": "REFUTED"}))
+    return found
 
 
 def _mean_count(data: np.ndarray) -> float:

@@ -82,7 +82,7 @@ def test_more_data_sets_begin_with_the_fewer(tmp_path: Path) -> None:
 def test_a_pool_with_too_few_stimuli_is_refused_in_a_sentence(tmp_path: Path) -> None:
     from bridge.errors import InputError
 
-    with pytest.raises(InputError, match="shows 500 natural stimuli, and the config's stimuli hold 140"):
+    with pytest.raises(InputError, match="takes 500 natural stimuli, and the config's stimuli hold 140"):
         run(configs.parse(matrix({"D": "either"}, natural=500)), tmp_path / "out", store=Store(tmp_path / "store"))
 
 
