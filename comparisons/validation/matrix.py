@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from comparisons.validation.spec import Cell
+from comparisons.validation.spec import Cell, Statistic
 
-Answers = dict[str, dict[str, str]]
+Answers = dict[str, dict[Statistic, str]]
 """The answer by cell and statistic."""
 CHUNK = 5
 """Data sets that a process judges before it reports."""
@@ -65,7 +65,7 @@ def judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers
     from comparisons.validation.brains import judge_brain
 
     (cell,), stimuli = group.cells, _shown(shown)
-    return [{cell.name: {**judge_brain(cell, stimuli, one)}} for one in seeds]
+    return [{cell.name: judge_brain(cell, stimuli, one)} for one in seeds]
 
 
 @lru_cache(maxsize=2)
