@@ -3,11 +3,12 @@
 Layout, under one root (the cache folder):
 
     <root>/<stage>/<digest>/            a finished artefact: its files and artefact.json
-    <root>/.partial/<stage>-<digest>/   one that is being made, or whose maker was killed
-    <root>/.locks/<stage>-<digest>      held while it is being made; the system frees it with its process
+    <root>/.partial/<stage>-<digest>.N  one that is being made, or whose maker was killed
+    <root>/.locks/, <root>/.claims/     who makes it, one process at a time (`bridge.claims`)
 
 An artefact appears under its name only when it is complete, by one rename. Two runs that want the same
-one never write the same file: the second waits for the lock, then finds the artefact made.
+one never write the same file: the second waits for the first, then finds the artefact made. That holds for processes
+of one machine and of many that share the folder.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from filelock import FileLock
 
+from bridge.claims import BEAT, STALE, Claim, Record, claimed, told
 from bridge.errors import StorageError
 
 RECORD = "artefact.json"
@@ -98,8 +99,11 @@ def cannot_write(folder: Path, error: OSError) -> StorageError:
 class Store:
     """Content-addressed artefacts under one root folder."""
 
-    def __init__(self, root: Path | None = None):
+    def __init__(self, root: Path | None = None, *, beat: float = BEAT, stale: float = STALE):
+        """Artefacts under `root` (default: `cache_folder`). Whoever makes one gives a sign of life every `beat` seconds
+        and is taken for gone after `stale` seconds without one."""
         self.root = root or cache_folder()
+        self._beat, self._stale = beat, stale
 
     def path(self, stage: str, inputs: Mapping[str, Any]) -> Path:
         """Where the artefact of `stage` made from `inputs` stands or will stand."""
@@ -109,6 +113,10 @@ class Store:
         """Whether that artefact is complete and its files are as they were written."""
         return intact(self.path(stage, inputs))
 
+    def maker(self, stage: str, inputs: Mapping[str, Any]) -> Record | None:
+        """What the process that makes this artefact says of itself (host, pid, its `status`); None if none does."""
+        return told(self.root, f"{stage}-{digest(inputs)}")
+
     def obtain(
         self,
         stage: str,
@@ -116,47 +124,76 @@ class Store:
         build: Callable[[Path], None],
         *,
         resumable: bool = False,
+        status: Callable[[], Record] = dict,
+        waiting: Callable[[Record], None] | None = None,
     ) -> Path:
         """The folder of an artefact, made now by `build(folder)` if it is not there.
 
         `inputs` is everything that the content depends on, as JSON values; it is kept beside the artefact.
         With `resumable`, what a killed `build` left in its folder is handed to the next one; otherwise
         `build` starts from an empty folder. An exception in `build` leaves no artefact. An artefact whose files were
-        damaged or deleted is made again.
+        damaged or deleted is made again. Only one process makes an artefact at a time: the others wait and are told
+        (`waiting`) what it says of itself (its `status`).
 
         Raises StorageError when the store cannot be written.
         """
         final = self.path(stage, inputs)
-        if intact(final):
-            return final
         name = f"{stage}-{final.name}"
-        partial = self.root / ".partial" / name
+        record = {"stage": stage, "inputs": inputs}
+        there = intact(final)
         try:
-            lock_path = self.root / ".locks" / name
-            lock_path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(lock_path):
-                if intact(final):
-                    return final
-                if partial.exists() and not resumable:
-                    shutil.rmtree(partial)
-                partial.mkdir(parents=True, exist_ok=True)
-                try:
-                    build(partial)
-                except BaseException:
-                    if not resumable:
-                        shutil.rmtree(partial, ignore_errors=True)
-                    raise
-                record = {"stage": stage, "inputs": inputs, "files": _listed(partial)}
-                write_atomically(partial / RECORD, json.dumps(record, indent=1, sort_keys=True))
-                final.parent.mkdir(parents=True, exist_ok=True)
-                if final.exists():  # damaged: see above
-                    shutil.rmtree(final)
-                os.replace(partial, final)
+            while not there:
+                with claimed(
+                    self.root, name, status=status, waiting=waiting, beat=self._beat, stale=self._stale
+                ) as claim:
+                    there = intact(final) or self._make(final, name, record, build, resumable, claim)
         except OSError as error:
             if error.errno in _CANNOT_WRITE:
                 raise cannot_write(self.root, error) from error
             raise
         return final
+
+    def _make(
+        self,
+        final: Path,
+        name: str,
+        record: Mapping[str, Any],
+        build: Callable[[Path], None],
+        resumable: bool,
+        claim: Claim,
+    ) -> bool:
+        """Make an artefact and publish it. Where the claim is lost meanwhile nothing is published; that gives False."""
+        # The number of the claim is in the name: an owner that was taken for gone and comes back meets other paths.
+        partial = self.root / ".partial" / f"{name}.{claim.number}"
+        try:
+            _take_up(partial, name, resumable)
+            build(partial)
+            files = {**record, "files": _listed(partial)}
+            write_atomically(partial / RECORD, json.dumps(files, indent=1, sort_keys=True))
+            if not claim.held():
+                return False
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if final.exists():  # damaged: see `obtain`
+                shutil.rmtree(final)
+            os.replace(partial, final)
+        except BaseException as error:
+            if isinstance(error, Exception) and not claim.held():
+                return False
+            if not resumable:
+                shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return True
+
+
+def _take_up(partial: Path, name: str, resumable: bool) -> None:
+    """Make the folder to fill: what the last maker left, if that helps, else an empty one."""
+    left = [path for path in partial.parent.glob(f"{name}.*") if path.suffix[1:].isdecimal()]
+    left.sort(key=lambda path: int(path.suffix[1:]))
+    if left and resumable:
+        os.replace(left.pop(), partial)
+    for path in left:
+        shutil.rmtree(path)
+    partial.mkdir(parents=True, exist_ok=True)
 
 
 _CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)

@@ -100,7 +100,7 @@ def capture(
     plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"])
     with reporting() as reporter:
         reporter.planned(plan, needed(plan, store))
-        paths, _ = execute(plan, store, reporter)
+        paths, _ = execute(plan, store, reporter, parsed.executor)
     for model in parsed.models:
         print(f"{model.name}: {paths[f'capture {model.name}']}")
 

@@ -26,13 +26,17 @@ from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
 from bridge.stimuli import AnyStimuli
 from comparisons.brainscore.submission import Submission
+from comparisons.executors.base import ExecutorSpec
+from comparisons.executors.local import LocalExecutor
 from comparisons.kinds.base import ComparisonSpec
 from saes.specs import AnySAE, SAESpec
 
 if TYPE_CHECKING:
     AnyComparison = ComparisonSpec
+    AnyExecutor = ExecutorSpec
 else:
     AnyComparison = tagged_union("comparisons.kinds", ComparisonSpec)
+    AnyExecutor = tagged_union("comparisons.executors", ExecutorSpec)
 
 
 class CaptureSpec(Spec):
@@ -86,6 +90,12 @@ class Config(Spec):
     """What shall be computed (not needed by `ventral capture`)."""
     submission: Submission | None = None
     """What `ventral brain-score export` makes of the models and dictionaries; no comparison reads it."""
+    executor: AnyExecutor = LocalExecutor()
+    """Who computes it: this process, some beside it, or a cluster. The numbers do not depend on it."""
+
+    def content(self) -> dict[str, Any]:
+        """The config as plain values, without what the numbers do not depend on: who computes them."""
+        return self.model_dump(mode="json", exclude={"executor"})
 
     @field_validator("models", "recordings", "saes")
     @classmethod

@@ -141,7 +141,9 @@ def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
     code: tuple[str, ...] = ("saes.training", "saes.checkpoints", "saes.metrics", "saes.stability", __name__)
     if not needs:
         code += ("bridge.models", "bridge.stimuli", "bridge.activations")
-    stage = planner.add(name, "saes", inputs, build, needs=needs, libraries=("torch",), code=code, resumable=True)
+    stage = planner.add(
+        name, "saes", inputs, build, needs=needs, libraries=("torch",), code=code, resumable=True, on_device=True
+    )
     for own in spec.names():
         for reads in [list(sites.values())] if spec.joint else [[site] for site in sites.values()]:
             _offer(planner, model, reads, writes, own, stage)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.sources import source_hash
@@ -52,11 +52,33 @@ class Stage:
     needs: tuple[str, ...]
     build: Build
     resumable: bool = False
+    on_device: bool = False
+    """Whether it runs or trains a network on the device of `capture.device`: a worker with a GPU is best."""
 
     @property
     def key(self) -> str:
         """The artefact's name in the store: kind/digest."""
         return f"{self.kind}/{digest(self.inputs)}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a plan is made, in plain values: with it another process makes the same stages. Hashable by content."""
+
+    maker: Literal["make_plan", "plan_training", "plan_capture"]
+    config: str
+    """The config's content as JSON."""
+    sites: tuple[str, ...] = ()
+    """Of `plan_capture`."""
+
+    def plan(self, store: Store) -> Plan:
+        """The plan. Raises what making it raised the first time."""
+        from comparisons.config import parse
+
+        config = parse(json.loads(self.config))
+        if self.maker == "plan_capture":
+            return plan_capture(config, store, list(self.sites))
+        return make_plan(config, store) if self.maker == "make_plan" else plan_training(config, store)
 
 
 @dataclass
@@ -65,6 +87,8 @@ class Plan:
 
     stages: dict[str, Stage] = field(default_factory=dict)
     results: list[str] = field(default_factory=list)
+    recipe: Recipe | None = None
+    """How other processes make this plan."""
 
     @property
     def digest(self) -> str:
@@ -81,6 +105,7 @@ class _Draft:
     needs: tuple[str, ...]
     build: Build
     resumable: bool
+    on_device: bool
 
 
 class Planner:
@@ -117,6 +142,7 @@ class Planner:
         code: tuple[str, ...] = (),
         resumable: bool = False,
         shared: bool = False,
+        on_device: bool = False,
     ) -> str:
         """Add a stage unless it is there; its id, which tells the comparison it is of unless the stage is `shared`.
 
@@ -137,15 +163,17 @@ class Planner:
                     "code": {name: source_hash(name) for name in code},
                 }
 
-            self._drafts[id] = _Draft(kind, complete, needs, build, resumable)
+            self._drafts[id] = _Draft(kind, complete, needs, build, resumable, on_device)
         return id
 
-    def finish(self, results: list[str]) -> Plan:
+    def finish(self, results: list[str], recipe: Recipe | None = None) -> Plan:
         """The plan of everything that was added."""
-        plan = Plan(results=results)
+        plan = Plan(results=results, recipe=recipe)
         for name, draft in self._drafts.items():
             inputs = {**draft.inputs(), "needs": [plan.stages[need].key for need in draft.needs]}
-            plan.stages[name] = Stage(name, draft.kind, inputs, draft.needs, draft.build, draft.resumable)
+            plan.stages[name] = Stage(
+                name, draft.kind, inputs, draft.needs, draft.build, draft.resumable, draft.on_device
+            )
         return plan
 
     @property
@@ -243,6 +271,7 @@ class Planner:
             code=code,
             resumable=True,
             shared=True,
+            on_device=True,
         )
 
 
@@ -262,7 +291,11 @@ def make_plan(config: Config, store: Store) -> Plan:
         planner.config = of_models(config, comparison.models)
         results += comparison.add_stages(planner)
     planner.config = config
-    return planner.finish(results)
+    return planner.finish(results, _recipe("make_plan", config))
+
+
+def _recipe(maker: Literal["make_plan", "plan_training", "plan_capture"], config: Config, *sites: str) -> Recipe:
+    return Recipe(maker, json.dumps(config.content()), sites)
 
 
 def of_models(config: Config, names: list[str] | None) -> Config:
@@ -298,7 +331,7 @@ def plan_training(config: Config, store: Store, log: Log | None = None) -> Plan:
     need_models(config, "dictionaries are of networks")
     planner = Planner(config, store)
     planner.log = log
-    return planner.finish(add_dictionaries(planner))
+    return planner.finish(add_dictionaries(planner), _recipe("plan_training", config))
 
 
 def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:
@@ -308,4 +341,5 @@ def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:
     """
     need_models(config, "streams are read from networks")
     planner = Planner(config, store)
-    return planner.finish([planner.capture(model, planner.chosen(model, sites)) for model in config.models])
+    results = [planner.capture(model, planner.chosen(model, sites)) for model in config.models]
+    return planner.finish(results, _recipe("plan_capture", config, *sites))

@@ -58,7 +58,8 @@ def add_model(planner: Planner, spec: PostdictionsComparison, model: ModelSpec) 
     }
     libraries = ("numpy", "scipy", "torch")
     code = (__name__, "comparisons.postdictions", "bridge.models", "bridge.stimuli", "comparisons.persistence")
-    return planner.add(f"postdictions {model.name}", KIND, inputs, build, needs=needs, libraries=libraries, code=code)
+    return planner.add(f"postdictions {model.name}", KIND, inputs, build, needs=needs, libraries=libraries, code=code,
+                       on_device=True)  # fmt: skip
 
 
 def _dictionaries(

@@ -18,15 +18,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from filelock import FileLock
-
+from bridge.claims import Record, claimed
 from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
 from comparisons.results import BenchmarkScore, ConfusionRow, Dictionary, Exhibit, Result, RunResults, Verdict
+
+if TYPE_CHECKING:
+    from comparisons.executors.base import ExecutorSpec
 
 REPORTED = (
     "ventral-bridge",
@@ -110,7 +112,7 @@ def run(
         return before
     _check_writable(out)
     reporter.planned(plan, needed(plan, store))
-    paths, seconds = execute(plan, store, reporter)
+    paths, seconds = execute(plan, store, reporter, config.executor)
     found = _collect(plan, paths)
     made = RunResults(
         name=config.name,
@@ -151,10 +153,8 @@ def run(
 @contextmanager
 def held(store: Store, out: Path) -> Iterator[None]:
     """Two runs that write to one folder do so one after the other. Raises StorageError where it cannot be written."""
-    lock = store.root / ".locks" / f"out-{digest(str(out.absolute()))}"
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(lock):
+        with claimed(store.root, f"out-{digest(str(out.absolute()))}"):
             yield
     except OSError as error:
         raise cannot_write(out, error) from error
@@ -173,9 +173,21 @@ def needed(plan: Plan, store: Store) -> list[str]:
     return [name for name in plan.stages if name in wanted]
 
 
-def execute(plan: Plan, store: Store, reporter: Reporter) -> tuple[dict[str, Path], dict[str, float]]:
-    """Make what is missing, each stage after what it needs; folders by stage id, and seconds of those computed."""
-    missing = set(needed(plan, store))
+def execute(
+    plan: Plan, store: Store, reporter: Reporter, executor: ExecutorSpec | None = None
+) -> tuple[dict[str, Path], dict[str, float]]:
+    """Make what is missing, each stage after what it needs; folders by stage id, and seconds of those computed.
+
+    Without an `executor` this process does it, one stage after the other. The artefacts are the same wherever they are
+    made. Raises what the stages raise, and what `ExecutorSpec.open` does.
+    """
+    listed = needed(plan, store)
+    if executor is not None and not executor.alone and listed:
+        from comparisons.executors.spread import spread
+
+        with executor.open() as workers:
+            return spread(plan, listed, store, reporter, workers, executor.retries)
+    missing = set(listed)
     paths: dict[str, Path] = {}
     seconds: dict[str, float] = {}
     for name, stage in plan.stages.items():
@@ -191,10 +203,26 @@ def execute(plan: Plan, store: Store, reporter: Reporter) -> tuple[dict[str, Pat
 
             stage.build(folder, paths, advanced)
 
-        paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable)
+        told = _Waiting(stage, reporter)
+        paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, waiting=told)
         seconds[name] = round(time.perf_counter() - began, 2)
         reporter.finished(stage, seconds[name], reused=False)
     return paths, seconds
+
+
+class _Waiting:
+    """Says, once, that another process makes a stage, and then how far it is."""
+
+    def __init__(self, stage: Stage, reporter: Reporter):
+        self._stage, self._reporter, self._said = stage, reporter, False
+
+    def __call__(self, record: Record) -> None:
+        if not self._said and "pid" in record:
+            self._said = True
+            where = f"process {record['pid']} on {record.get('host')}"
+            self._reporter.note(f"notice: {self._stage.id} is being computed by {where}; waiting for it.")
+        if isinstance(share := record.get("share"), int | float):
+            self._reporter.advanced(self._stage, min(max(float(share), 0.0), 1.0), str(record.get("text", "")))
 
 
 def finished(out: Path, config: Config, plan: Plan) -> RunResults | None:
@@ -274,4 +302,5 @@ def _provenance(config: Config, plan: Plan, command: str) -> dict[str, Any]:
             for data in [dataset(name)]
         ],
         "interpreter": sys.implementation.name,
+        "executor": config.executor.content(),
     }

@@ -49,6 +49,8 @@ def train(
     if log is not None:
         from saes.logs import log_to
 
+        if not parsed.executor.alone:
+            raise ConfigError("--log is written by the process that trains; train with executor: {kind: local} to log.")
         logging = log_to(log, log_folder / parsed.name)
     plan = plan_training(parsed, store, logging)
     missing = needed(plan, store)
@@ -58,7 +60,7 @@ def train(
         return
     with reporting() as reporter:
         reporter.planned(plan, missing)
-        paths, _ = execute(plan, store, reporter)
+        paths, _ = execute(plan, store, reporter, parsed.executor)
     folder = out or Path("saes") / parsed.name
     found: dict[str, Any] = {}
     for made in plan.results:
@@ -134,7 +136,7 @@ def evaluate(
     plan = plan_capture(alone, store, [*reads, *([writes] if writes else [])])
     with reporting() as reporter:
         reporter.planned(plan, needed(plan, store))
-        paths, _ = execute(plan, store, reporter)
+        paths, _ = execute(plan, store, reporter, parsed.executor)
 
     from bridge.activations import Activations
     from saes.metrics import evaluate as measure

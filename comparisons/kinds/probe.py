@@ -123,4 +123,5 @@ class ProbeComparison(ComparisonSpec):
         needs = tuple(dict.fromkeys(one.stage for one in chosen if isinstance(one, Chosen) and one.stage))
         libraries = ("numpy", "scipy", "scikit-learn", "torch")
         code = (__name__, "comparisons.probing", "bridge.models")
-        return planner.add(f"probe {model.name}", "probe", inputs, build, needs=needs, libraries=libraries, code=code)
+        return planner.add(f"probe {model.name}", "probe", inputs, build, needs=needs, libraries=libraries, code=code,
+                           on_device=True)  # fmt: skip

@@ -85,7 +85,13 @@ def _add_curves(planner: Planner, spec: PersistenceComparison, model: ModelSpec,
 
     inputs = {"model": model.fingerprint(), "sites": list(sites), **options}
     return planner.add(
-        f"persistence {model.name}", "persistence-curves", inputs, build, libraries=LIBRARIES, code=MEASURED
+        f"persistence {model.name}",
+        "persistence-curves",
+        inputs,
+        build,
+        libraries=LIBRARIES,
+        code=MEASURED,
+        on_device=True,
     )
 
 
@@ -156,6 +162,7 @@ def _add_entry(planner: Planner, spec: PersistenceComparison, model: ModelSpec, 
         needs=needs,
         libraries=(*LIBRARIES, "lifelines"),
         code=("comparisons.persistence.survival_results", "comparisons.feature_simplicity", *SHOWN),
+        on_device=True,
     )
 
 
@@ -196,6 +203,7 @@ def _add_ablation(
         build,
         libraries=LIBRARIES,
         code=("comparisons.persistence.skip_ablation", *SHOWN),
+        on_device=True,
     )
 
 
