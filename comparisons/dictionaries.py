@@ -253,7 +253,7 @@ def _keep(folder: Path, trained: Mapping[str, Trained], held: Any, spec: TrainSA
         quality = {name: found.as_json() for name, found in measured.items()}
     for name, one in trained.items():
         first = f"{name.split('/')[0]}/{spec.name}"
-        found = {"held_out": quality.get(name), "warnings": one.warnings, "seconds": round(one.seconds, 1)}
+        found = {"held_out": quality.get(name), "warnings": one.warnings}
         if name != first:
             directions = [trained[which].sae.decoder_directions for which in (first, name)]
             stable = seed_stability(*directions)
