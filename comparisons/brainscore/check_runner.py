@@ -1,7 +1,8 @@
 """What `ventral brain-score check` runs beside a plugin, in the environment that it is checked in.
 
-A program of its own: it imports Brain-Score, numpy and the standard library, nothing of this project. Called with two
-files: what is asked (JSON: identifiers, images, batches, benchmark) and where the answers go.
+A program of its own: it imports Brain-Score, pytest, numpy and the standard library, nothing of this project. Called
+with two files: what is asked (JSON: tests, identifiers, images, batches, benchmark) and where the answers go. Tests and
+measurements share one process, since importing Brain-Score takes most of the time; after each the answers are written.
 """
 
 from __future__ import annotations
@@ -18,16 +19,25 @@ import numpy as np
 
 
 def main(asked_file: str, answer_file: str) -> None:
-    """Answer, model by model; what goes wrong with one is its answer."""
+    """Answer, step by step; what goes wrong with one model is its answer."""
     asked = json.loads(Path(asked_file).read_text())
     strangers = [name for name in asked["strangers"] if importlib.util.find_spec(name) is not None]
-    answer: dict[str, Any] = {"strangers": strangers, "models": {}}
+    answer: dict[str, Any] = {"strangers": strangers, "tests": {}, "models": {}}
+
+    def told() -> None:
+        Path(answer_file).write_text(json.dumps(answer))
+
+    import pytest
+
+    for name, arguments in asked["tests"].items():
+        answer["tests"][name] = int(pytest.main(arguments))
+        told()
     for identifier in asked["identifiers"]:
         try:
             answer["models"][identifier] = measured(identifier, asked)
         except Exception as error:
             answer["models"][identifier] = {"error": f"{type(error).__name__}: {error}"}
-    Path(answer_file).write_text(json.dumps(answer))
+        told()
 
 
 def measured(identifier: str, asked: dict[str, Any]) -> dict[str, Any]:

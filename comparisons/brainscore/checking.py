@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,25 +27,11 @@ from xml.etree import ElementTree
 from bridge.errors import InputError
 from bridge.store import cache_folder, digest, file_sha256, write_atomically
 from comparisons.brainscore import environments, rules
-from comparisons.brainscore.choosing import COMPONENTS
+from comparisons.brainscore.feature_findings import features_found, predictions
 from comparisons.brainscore.rules import OURS, Finding
 
 IMAGES = 64
 """Drawn images that features are looked at for: more than twice the components of PLS."""
-ALIKE = 1e-3
-"""A feature may differ with its batch by this share of the layer's largest: rounding of another order of sums."""
-CONTAINER = 29 * 2**30
-"""Memory of the machine that scores, bytes."""
-PLS_FACTOR = 7
-"""Brain-Score's own estimate of PLS: so many times the features in float32 (`benchmark_helpers.memory`)."""
-PUBLIC: tuple[tuple[str, str, int, int], ...] = (
-    ("FreemanZiemba2013public.V1-pls", "V1", 135, PLS_FACTOR),
-    ("FreemanZiemba2013public.V2-pls", "V2", 135, PLS_FACTOR),
-    ("MajajHong2015public.V4-pls", "V4", 3200, PLS_FACTOR),
-    ("MajajHong2015public.IT-pls", "IT", 3200, PLS_FACTOR),
-    ("Marques2020 (V1 properties)", "V1", 9096, 1),
-)
-"""Public benchmarks: name, region, images, and how many times the features are held."""
 GENERIC = {
     "test_identifier": "the model has a name",
     "test_visual_degrees": "0 < visual degrees < 9000",
@@ -71,9 +57,16 @@ class Checked:
         return all(one.problem is None for one in self.findings)
 
 
-def check(folder: Path, *, here: bool = False, config: Any = None, seconds: int = 1800) -> Checked:
+def check(
+    folder: Path,
+    *,
+    here: bool = False,
+    config: Any = None,
+    seconds: int = 1800,
+    told: Callable[[str], None] = lambda text: None,
+) -> Checked:
     """Check a plugin's directory; see above. `here` runs it in the present environment, `config` names recordings that
-    it is scored on, both here and there.
+    it is scored on, both here and there; `told` hears in a word what is being done.
 
     Raises InputError for a folder that is no plugin, ConfigError without uv, UnreachableError where Brain-Score cannot
     be fetched.
@@ -85,12 +78,13 @@ def check(folder: Path, *, here: bool = False, config: Any = None, seconds: int 
     stated = folder / "requirements.txt"
     python = Path(sys.executable)
     if not here:
+        told("Making or finding the clean environment ...")
         python = environments.clean_environment(stated if stated.is_file() else None)
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         own = environments.overlay(python, folder, place / "site")
-        _tested(found, python, own, place, seconds)
-        _measured(found, python, folder, place, here, config, seconds)
+        told("Running Brain-Score's tests, the plugin's own, and the measurements ...")
+        _ran(found, python, folder, own, place, here, config, seconds)
     if found.passed:
         write_atomically(_record(folder), json.dumps({"folder": folder.name, "here": here}))
     return found
@@ -101,9 +95,12 @@ def content_digest(folder: Path) -> str:
     return digest({path.relative_to(folder).as_posix(): file_sha256(path) for path in rules.files_of(folder)})
 
 
-def has_passed(folder: Path) -> bool:
-    """Whether a plugin with just these files passed a check before."""
-    return _record(folder).is_file()
+def has_passed(folder: Path) -> str | None:
+    """Where a plugin with just these files passed a check before: `clean` or `here`; None where it did not."""
+    try:
+        return "here" if json.loads(_record(folder).read_bytes())["here"] else "clean"
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def _record(folder: Path) -> Path:
@@ -141,42 +138,37 @@ def _run(python: Path, arguments: list[str], place: Path, seconds: int) -> subpr
         ) from error
 
 
-def _tested(found: Checked, python: Path, own: Path, place: Path, seconds: int) -> None:
-    """The generic tests and the plugin's own, as `test_plugin.sh` runs them."""
+def _tests(own: Path, place: Path) -> dict[str, list[str]]:
+    """What pytest is called with for the generic tests and the plugin's own, as in `test_plugin.sh`."""
     generic = own.parents[1] / "model_helpers" / "generic_plugin_tests.py"
     runs = {"generic": [str(generic), "--plugin_directory", str(own)]}
     if (own / "test.py").is_file():
         runs["own"] = [str(own / "test.py")]
-    for name, arguments in runs.items():
-        report = place / f"{name}.xml"
-        options = ["-p", "no:cacheprovider", "-m", "not slow", "--rootdir", str(place), f"--junitxml={report}"]
-        done = _run(python, ["-m", "pytest", "-q", *options, *arguments], place, seconds)
-        if name == "generic":
-            _generic(found, done, report)
-        else:
-            fine = done.returncode in (0, 5)  # 5: there are none
-            problem = None if fine else f"{_failures(report) or _last(done)}"
-            found.findings.append(
-                Finding(
-                    "plugin's tests", problem, "the pull request is not merged; the submitter gets an e-mail", "passed"
-                )
-            )
+    options = ["-q", "-p", "no:cacheprovider", "-m", "not slow", "--rootdir", str(place)]
+    return {name: [*options, f"--junitxml={place / f'{name}.xml'}", *arguments] for name, arguments in runs.items()}
 
 
-def _generic(found: Checked, done: subprocess.CompletedProcess[str], report: Path) -> None:
-    cases = _cases(report)
+def _tested(found: Checked, answer: Mapping[str, Any], said: str, place: Path) -> None:
+    """What the tests found."""
+    _generic(found, _cases(place / "generic.xml"), said)
+    if (code := answer["tests"].get("own")) is not None:
+        wrong = "; ".join(f"{name}: {failure}" for name, failure in _cases(place / "own.xml").items() if failure)
+        fine = code in (0, 5)  # 5: there are none
+        found.findings.append(Finding("plugin's tests", None if fine else wrong or said, MAILED, "passed"))
+
+
+MAILED = "the pull request is not merged; the submitter gets an e-mail"
+
+
+def _generic(found: Checked, cases: Mapping[str, str | None], said: str) -> None:
     if not cases:
-        found.findings.append(
-            Finding("generic tests", _last(done) or "none ran", "the model would be tested by nothing")
-        )
+        found.findings.append(Finding("generic tests", f"none ran: {said}", MAILED))
+        return
     for test, words in GENERIC.items():
         mine = {name: failure for name, failure in cases.items() if name.startswith(f"{test}[")}
-        if cases and not mine:
-            found.findings.append(Finding(f"generic: {words}", "it did not run", "the model is not found by its name"))
-        elif mine:
-            failures = [f"{name}: {failure}" for name, failure in mine.items() if failure]
-            otherwise = "the pull request is not merged; the submitter gets an e-mail"
-            found.findings.append(Finding(f"generic: {words}", "; ".join(failures) or None, otherwise, "passed"))
+        failures = [f"{name}: {failure}" for name, failure in mine.items() if failure]
+        problem = "; ".join(failures) or (None if mine else "it did not run: the model is not found by its name")
+        found.findings.append(Finding(f"generic: {words}", problem, MAILED, "passed"))
 
 
 def _cases(report: Path) -> dict[str, str | None]:
@@ -190,10 +182,6 @@ def _cases(report: Path) -> dict[str, str | None]:
     return found
 
 
-def _failures(report: Path) -> str:
-    return "; ".join(f"{name}: {failure}" for name, failure in _cases(report).items() if failure)
-
-
 def _last(done: subprocess.CompletedProcess[str]) -> str:
     return " ".join((done.stderr.strip() or done.stdout.strip()).split())[-400:]
 
@@ -201,7 +189,10 @@ def _last(done: subprocess.CompletedProcess[str]) -> str:
 # ----------------------------------------------------------------------------------------------------- measuring
 
 
-def _measured(found: Checked, python: Path, folder: Path, place: Path, here: bool, config: Any, seconds: int) -> None:
+def _ran(
+    found: Checked, python: Path, folder: Path, own: Path, place: Path, here: bool, config: Any, seconds: int
+) -> None:
+    """Run tests and measurements on the plugin that stands in the overlay as `own`, and take down what they find."""
     from comparisons.brainscore.verifying import drawn_images
 
     images = place / "images"
@@ -209,7 +200,7 @@ def _measured(found: Checked, python: Path, folder: Path, place: Path, here: boo
     files = _drawn(drawn_images(IMAGES, 224), images)
     identifiers = rules.identifiers_of(folder)
     asked: dict[str, Any] = {"identifiers": identifiers, "images": files, "batches": [1, 7], "benchmark": None}
-    asked["strangers"] = [] if here else list(OURS)
+    asked |= {"strangers": [] if here else list(OURS), "tests": _tests(own, place)}
     benchmarks: dict[str, Any] = {}
     if config is not None:
         from comparisons.brainscore import scoring_there
@@ -221,11 +212,12 @@ def _measured(found: Checked, python: Path, folder: Path, place: Path, here: boo
     shutil.copyfile(Path(__file__).with_name("check_runner.py"), runner)
     (place / "asked.json").write_text(json.dumps(asked))
     answers = place / "answers.json"
-    done = _run(python, [str(runner), str(place / "asked.json"), str(answers)], place, seconds)
-    if not answers.is_file():
-        found.findings.append(Finding("features", _last(done) or "no answer", "scoring stops, with an e-mail"))
-        return
-    answer = json.loads(answers.read_text())
+    done = _run(python, ["-P", str(runner), str(place / "asked.json"), str(answers)], place, seconds)
+    answer = json.loads(answers.read_text()) if answers.is_file() else {"tests": {}, "models": {}, "strangers": []}
+    _tested(found, answer, _last(done), place)
+    if missing := [name for name in identifiers if name not in answer["models"]]:
+        problem = f"{', '.join(missing)}: {_last(done) or 'no answer'}"
+        found.findings.append(Finding("features", problem, "scoring stops, with an e-mail"))
     if not here:
         problem = f"{', '.join(answer['strangers'])} can be imported there" if answer["strangers"] else None
         found.findings.append(Finding("clean environment", problem, "what works here fails there", "only requirements"))
@@ -247,71 +239,6 @@ def _drawn(stimuli: Any, folder: Path) -> list[str]:
         Image.fromarray(stimuli.image(row)).save(path)
         files.append(str(path))
     return files
-
-
-def features_found(identifier: str, one: Mapping[str, Any]) -> list[Finding]:
-    """What is to be said of a model's features."""
-    if "error" in one:
-        return [Finding(f"{identifier}: features", one["error"], "scoring stops with this error, told by an e-mail")]
-    shapes, zero, rank, batch, finite = [], [], [], [], []
-    worst, lowest = 0.0, None
-    for layer, about in one["layers"].items():
-        if len(about["shape"]) != 2:
-            per_image = "x".join(map(str, about["shape"][1:]))
-            shapes.append(f"{layer} gives {per_image} values an image, not one vector; pool it")
-        if not about["finite"]:
-            finite.append(f"{layer} gives NaN or infinite values")
-        if about["zero"]:
-            zero.append(f"{layer} is all zero for {len(about['zero'])} of {about['shape'][0]} images")
-        if about["rank"] < COMPONENTS:
-            rank.append(
-                f"{layer} has rank {about['rank']} over {about['shape'][0]} images ({about['shape'][1]} features)"
-            )
-        for how, difference in about["differences"].items():
-            worst = max(worst, difference)
-            if not difference <= ALIKE:
-                batch.append(f"{layer} differs by {difference:.2g} of its largest feature when images are {how}")
-        lowest = about["rank"] if lowest is None else min(lowest, about["rank"])
-    made = [
-        ("one vector an image", shapes, "the merge with the classifier fails, or memory runs out without a word"),
-        ("finite features", finite, "scores are NaN, shown as missing"),
-        ("no vector of zeros", zero, "the metric rdm is NaN, and the benchmark stays empty with no error"),
-        (f"rank of {COMPONENTS} or more", rank, "PLS stops or predicts from fewer components, unseen"),
-        (
-            "independent of the batch",
-            batch,
-            "scores depend on the order of images and on the padding of the last batch",
-        ),
-    ]
-    said = {f"rank of {COMPONENTS} or more": f"{lowest}", "independent of the batch": f"largest difference {worst:.1g}"}
-    findings = [
-        Finding(f"{identifier}: {name}", "; ".join(problems) or None, otherwise, said.get(name, ""))
-        for name, problems, otherwise in made
-    ]
-    worst_case = [row for row in predictions(identifier, one) if float(row[3]) * 2**30 > CONTAINER]
-    problem = "; ".join(f"{row[1]} takes {row[3]} GiB" for row in worst_case) or None
-    otherwise = "the scoring process is killed, and the benchmark stays empty"
-    said_of = f"{one['memory'] / 2**30:.1f} GiB for the model"
-    findings.append(Finding(f"{identifier}: memory below {CONTAINER >> 30} GiB", problem, otherwise, said_of))
-    return findings
-
-
-def predictions(identifier: str, one: Mapping[str, Any]) -> list[list[str]]:
-    """Memory and time of the public benchmarks: features x images x 4 B x the metric's factor, beside the model; the
-    time of reading features, measured here for one image."""
-    rows = []
-    for benchmark, region, images, factor in PUBLIC:
-        layer = one["regions"].get(region)
-        if layer not in one["layers"]:
-            continue
-        shape = one["layers"][layer]["shape"]
-        features = 1
-        for size in shape[1:]:
-            features *= size
-        memory = one["memory"] + images * features * 4 * factor
-        minutes = images * one["seconds_an_image"] / 60
-        rows.append([identifier, benchmark, str(features), f"{memory / 2**30:.2f}", f"{minutes:.1f}"])
-    return rows
 
 
 def _compared(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -85,7 +86,11 @@ def check(
         from comparisons import config as configs
 
         parsed = configs.load(on, set_ or [])
-    found = check_plugin(folder, here=here, config=parsed, seconds=seconds)
+
+    def told(text: str) -> None:
+        print(text, file=sys.stderr)
+
+    found = check_plugin(folder, here=here, config=parsed, seconds=seconds, told=told)
     for one in found.findings:
         print(f"{'ok  ' if one.problem is None else 'FAIL'}  {one.name}{f' ({one.said})' if one.said else ''}")
         if one.problem is not None:
@@ -115,5 +120,7 @@ def pack(
     """Pack a plugin for the website: the same bytes for the same files. What breaks a rule is not packed."""
     from comparisons.brainscore.packing import pack as pack_plugin
 
-    path, size = pack_plugin(folder, out, unchecked=unchecked)
+    path, size, where = pack_plugin(folder, out, unchecked=unchecked)
     print(f"{path}: {size / 1e6:.2f} MB")
+    if where != "clean":
+        print("note: it was not checked in a clean environment.")

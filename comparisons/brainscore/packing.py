@@ -28,8 +28,8 @@ def packed(folder: Path) -> bytes:
     return out.getvalue()
 
 
-def pack(folder: Path, out: Path | None = None, *, unchecked: bool = False) -> tuple[Path, int]:
-    """Write a plugin's zip; its path and size in bytes.
+def pack(folder: Path, out: Path | None = None, *, unchecked: bool = False) -> tuple[Path, int, str | None]:
+    """Write a plugin's zip; its path, size in bytes, and where its files passed a check (`clean`, `here`, None).
 
     Raises InputError for a folder that is no plugin, for one that breaks a rule, and unless `unchecked` for one whose
     very files did not pass a check.
@@ -42,7 +42,8 @@ def pack(folder: Path, out: Path | None = None, *, unchecked: bool = False) -> t
     wrong = [f"{one.name}: {one.problem}" for one in examined(folder) if one.problem is not None]
     if wrong:
         raise InputError(f"{folder} is not packed: {'; '.join(wrong)}. Mend it and run `ventral brain-score check`.")
-    if not unchecked and not has_passed(folder):
+    where = has_passed(folder)
+    if where is None and not unchecked:
         raise InputError(
             f"{folder} is not packed: these very files have not passed `ventral brain-score check`; run it, or say "
             "--unchecked."
@@ -50,4 +51,4 @@ def pack(folder: Path, out: Path | None = None, *, unchecked: bool = False) -> t
     data = packed(folder)
     path = out or folder.resolve().with_suffix(".zip")
     write_atomically(path, data)
-    return path, len(data)
+    return path, len(data), where

@@ -19,6 +19,7 @@ import saes
 from bridge.errors import ConfigError, InputError, UnreachableError
 from comparisons.brainscore import checking, environments
 from comparisons.brainscore.exporting import export
+from comparisons.brainscore.feature_findings import features_found, predictions
 from comparisons.config import parse
 from comparisons.run import Silent
 from saes.sae import SAEConfig, SparseAutoencoder
@@ -66,7 +67,7 @@ TRANSFORMER = ("vit", {"blocks.1.hook_resid_mid": 64, "blocks.4.hook_resid_post"
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
     out = tmp_path / "demo_residual"
-    export(parse(study(*RESNET, tmp_path / "saes", features=["sae", "raw"])), out, reporter=Silent())
+    export(parse(study(*RESNET, tmp_path / "saes")), out, reporter=Silent())
     return out
 
 
@@ -78,7 +79,7 @@ def test_a_plugin_passes_here(plugin: Path, ventral: Ventral, tmp_path: Path) ->
     for words in checking.GENERIC.values():
         assert f"ok    generic: {words}" in out
     assert "ok    plugin's tests (passed)" in out
-    assert "ok    demo-residual-sae: independent of the batch" in out
+    assert "ok    demo-residual: independent of the batch" in out
     assert "MajajHong2015public.IT-pls" in out
     assert "Nothing is wrong." in out
     assert {path: path.read_bytes() for path in plugin.rglob("*") if path.is_file()} == before
@@ -101,9 +102,9 @@ def test_what_fails_is_said_with_what_brain_score_would_do(plugin: Path, ventral
     assert path.read_text() != text
     code, out, _ = ventral("brain-score", "check", plugin, "--here")
     assert code == 1
-    assert "FAIL  demo-residual-raw: independent of the batch" in out
-    assert "FAIL  demo-residual-raw: rank of 25 or more" in out
-    assert "FAIL  demo-residual-sae: no vector of zeros" in out
+    assert "FAIL  demo-residual: independent of the batch" in out
+    assert "FAIL  demo-residual: rank of 25 or more" in out
+    assert "FAIL  demo-residual: no vector of zeros" in out
     assert "the metric rdm is NaN" in out
     assert "FAIL  plugin's tests" in out
     code, _, error = ventral("brain-score", "zip", plugin)
@@ -113,7 +114,7 @@ def test_what_fails_is_said_with_what_brain_score_would_do(plugin: Path, ventral
 
 def test_a_broken_rule_ends_the_check(plugin: Path, ventral: Ventral) -> None:
     init = plugin / "__init__.py"
-    init.write_text(init.read_text().replace("demo-residual-sae", "alexnet"))
+    init.write_text(init.read_text().replace("demo-residual", "alexnet"))
     code, out, _ = ventral("brain-score", "check", plugin, "--here")
     assert code == 1
     assert "'alexnet' is taken already" in out
@@ -149,14 +150,14 @@ def answer(**given: Any) -> dict[str, Any]:
     ],
 )
 def test_every_fault_has_its_finding(given: dict[str, Any], rule: str) -> None:
-    wrong = [one for one in checking.features_found("m", answer(**given)) if one.problem is not None]
+    wrong = [one for one in features_found("m", answer(**given)) if one.problem is not None]
     assert [one.name for one in wrong] == [f"m: {rule}"]
     assert wrong[0].otherwise
-    assert all(one.problem is None for one in checking.features_found("m", answer()))
+    assert all(one.problem is None for one in features_found("m", answer()))
 
 
 def test_memory_and_time_are_predicted() -> None:
-    rows = {row[1]: row[2:] for row in checking.predictions("m", answer())}
+    rows = {row[1]: row[2:] for row in predictions("m", answer())}
     assert rows["MajajHong2015public.IT-pls"] == ["100", f"{1 + 3200 * 100 * 4 * 7 / 2**30:.2f}", "1.6"]
     assert "MajajHong2015public.V4-pls" not in rows, "a region without a layer"
 
