@@ -16,6 +16,7 @@ from comparisons.command_parts import ConfigArgument, SetOption, reporting
 from comparisons.power_command import power
 from comparisons.probe_command import probe
 from comparisons.sae_commands import app as sae_app
+from comparisons.starting.command import init
 from comparisons.validate_command import validate
 
 app = typer.Typer(
@@ -35,6 +36,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show ρ shall not end a run
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)  # a network of one's own (`kind: custom`) stands in the working folder; ours come first
     try:
         app()
     except UserError as error:
@@ -108,6 +111,7 @@ def capture(
 app.command()(probe)
 app.command()(validate)
 app.command()(power)
+app.command()(init)
 
 
 @app.command("configs")
