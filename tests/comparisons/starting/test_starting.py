@@ -72,7 +72,7 @@ def test_wrong_ids_and_a_broken_network_are_told_in_a_sentence(study: Path) -> N
     (study / "study.yaml").write_text(text)
     found = told(study)
     assert not found["model mine"][0]
-    assert "image-3" in found["recordings my recordings"][1]
+    assert "1 of 12 recorded stimuli" in found["recordings my recordings"][1]
 
 
 def test_nothing_is_written_over(study: Path) -> None:
