@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from rsatoolbox.rdm import RDMs
 
 
 class _Record(BaseModel):
@@ -214,3 +220,33 @@ class RunResults(_Record):
     """Seconds a stage took when it was computed (not when it was reused)."""
     files: dict[str, str] = Field(default_factory=dict)
     """sha256 of the report and the figures that stand beside results.json."""
+
+    def table(self) -> pd.DataFrame:
+        """Every number as a row; see `comparisons.tabular.numbers`."""
+        from comparisons.tabular import numbers
+
+        return numbers(self)
+
+    def verdict_table(self) -> pd.DataFrame:
+        """Every verdict as a row; see `comparisons.tabular.verdicts`."""
+        from comparisons.tabular import verdicts
+
+        return verdicts(self)
+
+    def grid(self, measure: str) -> xr.DataArray:
+        """One measure, [model, site, region]; see `comparisons.tabular.grid`, whose errors it raises."""
+        from comparisons.tabular import grid
+
+        return grid(self, measure)
+
+    def rdms(self, store: Path | None = None) -> RDMs:
+        """The sites' RDMs as rsatoolbox's; see `comparisons.tabular.rdms`, whose errors it raises."""
+        from comparisons.tabular import rdms
+
+        return rdms(self, store)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from comparisons.tabular import as_html
+
+        return as_html(self)
