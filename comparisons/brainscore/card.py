@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from comparisons.brainscore.exporting import Ingredients
+    from comparisons.brainscore.preparing import Ingredients
 
 KINDS = {
     "raw": "the residual stream itself",
@@ -15,6 +15,17 @@ KINDS = {
     "simple": "the dictionary's simple latents (Gabor simplicity .5 or more)",
     "complex": "the dictionary's complex latents (Gabor simplicity .1 or less)",
     "ablated": "the residual stream less what the dictionary's {ablate} latents write into it",
+}
+FILES = {
+    "__init__.py": "registers the models by their identifiers",
+    "model.py": "what Brain-Score asks for: get_model, get_layers, get_bibtex, and the preparation of images",
+    "stream.py": "the network with features of its residual stream, one module",
+    "dictionary.py": "a sparse autoencoder at inference",
+    "backbone.py, network.py": "the network, made by its library or (network.py) by its own code",
+    "weights.py": "weights from here or from the hub, held against their sha256",
+    "submission.json": "network, sites, dictionaries, latents, preprocessing: everything that differs between models",
+    "region_layer_map/, region_choice.json": "each region's layer, and the scores that it was chosen from",
+    "test.py": "tests that need no benchmark",
 }
 POOLS = {"mean": "the mean over places", "max": "the maximum over places", "class": "the class token"}
 
@@ -41,6 +52,8 @@ def readme(ready: Ingredients, about: Mapping[str, Any]) -> str:
         "## Input",
         f"{ready.backbone.degrees:g} degrees of visual angle on {about['preprocessing']['size']} pixels; "
         f"behaviour is read from `{next(iter(about['models'].values()))['readout']}`.",
+        "## Files",
+        table(["file", "what"], [[f"`{name}`", what] for name, what in FILES.items()]),
         "## Provenance",
         f"Exported by ventral-bridge {version('ventral-bridge')} from the config `{ready.config.name}` (seed "
         f"{ready.config.seed}); torch {version('torch')}. `submission.json` states the network, its sites and every "

@@ -216,10 +216,11 @@ def _ran(
     answer = json.loads(answers.read_text()) if answers.is_file() else {"tests": {}, "models": {}, "strangers": []}
     _tested(found, answer, _last(done), place)
     if missing := [name for name in identifiers if name not in answer["models"]]:
-        problem = f"{', '.join(missing)}: {_last(done) or 'no answer'}"
-        found.findings.append(Finding("features", problem, "scoring stops, with an e-mail"))
+        said = f"{', '.join(missing)}: {_last(done) or 'no answer'}"
+        found.findings.append(Finding("features", said, "scoring stops, with an e-mail"))
     if not here:
-        problem = f"{', '.join(answer['strangers'])} can be imported there" if answer["strangers"] else None
+        strangers = ", ".join(answer["strangers"])
+        problem = f"{strangers} can be imported there" if strangers else None
         found.findings.append(Finding("clean environment", problem, "what works here fails there", "only requirements"))
     for identifier, one in answer["models"].items():
         found.findings += features_found(identifier, one)

@@ -101,47 +101,20 @@ def scores_on_benchmark(
     Raises ConfigError for an unknown benchmark or one of another region, UnreachableError where its data cannot be
     fetched.
     """
-    import os
+    from bridge.brainscore import load_registered
 
-    from brainscore_vision.model_helpers.activations.pytorch import PytorchWrapper
-    from brainscore_vision.model_helpers.brain_transformation import LayerScores
-
-    benchmark = _loaded(identifier)
+    benchmark = load_registered("benchmark", identifier)
     if getattr(benchmark, "region", region) != region:
         raise ConfigError(
             f"submission.regions.{region}: {identifier} is a benchmark of {benchmark.region}; give another."
         )
-    before = os.environ.get("RESULTCACHING_DISABLE")
-    os.environ["RESULTCACHING_DISABLE"] = "1"  # its keys hold no weights
-    try:
+    from brainscore_vision.model_helpers.activations.pytorch import PytorchWrapper
+    from brainscore_vision.model_helpers.brain_transformation import LayerScores
+
+    from comparisons.brainscore.scoring_there import uncached
+
+    with uncached():
         wrapper = PytorchWrapper(module, preprocessing, identifier="candidate", batch_size=32)
-        scores = LayerScores("candidate", wrapper, visual_degrees=degrees)(
-            benchmark, list(layers.values()), prerun=True
-        )
-    finally:
-        if before is None:
-            del os.environ["RESULTCACHING_DISABLE"]
-        else:
-            os.environ["RESULTCACHING_DISABLE"] = before
+        scorer = LayerScores("candidate", wrapper, visual_degrees=degrees)
+        scores = scorer(benchmark, list(layers.values()), prerun=True)
     return {site: float(scores.sel(layer=layer)) for site, layer in layers.items()}
-
-
-def _loaded(identifier: str) -> Any:
-    """A benchmark with its data."""
-    import os
-
-    from bridge.errors import UnreachableError
-
-    os.environ["BS_INSTALL_DEPENDENCIES"] = "no"
-    import brainscore_vision
-
-    try:
-        return brainscore_vision.load_benchmark(identifier)
-    except AssertionError as error:
-        raise ConfigError(f"Brain-Score has no benchmark {identifier!r} ({error}); mend the name.") from error
-    except Exception as error:
-        why = " ".join(str(error).split())[:150]
-        raise UnreachableError(
-            f"The data of Brain-Score's {identifier!r} cannot be fetched ({type(error).__name__}: {why}); connect "
-            "to the network, or choose on `recordings`."
-        ) from error

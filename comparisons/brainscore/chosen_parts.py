@@ -103,8 +103,12 @@ def _chosen(planner: Planner, model: ModelSpec, patterns: list[str], where: str)
 
 
 def _check_recordings(config: Config, choices: Sequence[Choice]) -> None:
+    from bridge.brainscore import check_registered
+
     known = [one.name for one in config.recordings]
     for choice in choices:
+        if choice.benchmark is not None:
+            check_registered("benchmark", choice.benchmark)
         if choice.recordings is not None and choice.recordings not in known:
             raise ConfigError(
                 f"submission.regions: there are no recordings {choice.recordings!r}; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from comparisons.brainscore.exporting import Ingredients
+    from comparisons.brainscore.preparing import Ingredients
 
 
 def metadata(ready: Ingredients) -> str:

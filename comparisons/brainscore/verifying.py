@@ -17,7 +17,7 @@ from comparisons.brainscore.choosing import COMPONENTS, layer_features
 
 if TYPE_CHECKING:
     from bridge.stimuli import StimulusSet
-    from comparisons.brainscore.exporting import Ingredients
+    from comparisons.brainscore.preparing import Ingredients
 
 TOLERANCE = 1e-5
 """Largest difference allowed, as a share of the site's largest feature: rounding gives less."""

@@ -14,7 +14,7 @@ from bridge.store import file_sha256
 if TYPE_CHECKING:
     import torch
 
-    from comparisons.brainscore.exporting import Ingredients
+    from comparisons.brainscore.preparing import Ingredients
     from saes.sae import SparseAutoencoder
 
 
@@ -30,8 +30,8 @@ def network_entry(ready: Ingredients, folder: Path) -> dict[str, Any]:
 
 def dictionary_entries(ready: Ingredients, folder: Path) -> dict[str, dict[str, Any]]:
     """By SITE/NAME each dictionary's configuration and weights; those that the hub does not have go to `folder`."""
-    from comparisons.brainscore.exporting import config_of
     from comparisons.brainscore.plugin.dictionary import needed
+    from comparisons.brainscore.preparing import config_of
 
     writes = "ablated" in ready.parts.spec.features
     entries = {}

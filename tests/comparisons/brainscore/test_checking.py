@@ -12,52 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hub_stand_in import TOKEN, Hub
+from submissions import exported, random_dictionary, study
 
-import saes
 from bridge.errors import ConfigError, InputError, UnreachableError
 from comparisons.brainscore import checking, environments
-from comparisons.brainscore.exporting import export
 from comparisons.brainscore.feature_findings import features_found, predictions
 from comparisons.config import parse
-from comparisons.run import Silent
-from saes.sae import SAEConfig, SparseAutoencoder
+from saes.sae import SparseAutoencoder
 
 Ventral = Callable[..., tuple[int, str, str]]
-
-
-def random_dictionary(site: str, d: int, architecture: str) -> SparseAutoencoder:
-    """A dictionary of random directions, its latents' bias such that about half of them are active."""
-    draw = torch.Generator().manual_seed(5)
-    tensors = {"W_enc": torch.randn(d, 4 * d, generator=draw) / d**0.5, "b_enc": torch.zeros(4 * d)}
-    tensors |= {"W_dec": torch.randn(4 * d, d, generator=draw), "b_dec": torch.zeros(d)}
-    if architecture == "jumprelu":
-        tensors["threshold"] = torch.full((4 * d,), 0.05)
-    k = 12 if architecture == "topk" else None
-    return SparseAutoencoder(SAEConfig(architecture, d, 4 * d, k=k, metadata={"hook_name": site}), tensors)  # type: ignore[arg-type]
-
-
-def study(network: str, sites: dict[str, int], architecture: str, folder: Path, **submission: Any) -> dict[str, Any]:
-    """A config with a random dictionary at each of two sites of an embedded network."""
-    saes_of = []
-    for number, (site, d) in enumerate(sites.items()):
-        saes.save(random_dictionary(site, d, architecture), folder / site)
-        path = str(folder / site)
-        saes_of.append({"kind": "load", "name": f"d{number}", "path": path, "site": site, "least_explained": -1000})
-    early, late = sites
-    return {
-        "name": "study",
-        "stimuli": {"kind": "battery", "name": "few", "families": ["textures"], "limit": {"textures": 10}, "size": 64},
-        "models": [{"kind": "demo", "name": "net", "network": network}],
-        "saes": saes_of,
-        "submission": {
-            "identifier": f"demo-{network}",
-            "features": ["sae"],
-            "regions": {"V1": early, "V2": early, "V4": late, "IT": late},
-            **submission,
-        },
-    }
 
 
 RESNET = ("residual", {"blocks.5.hook_resid_post": 32, "blocks.9.hook_resid_post": 64}, "topk")
@@ -66,8 +30,9 @@ TRANSFORMER = ("vit", {"blocks.1.hook_resid_mid": 64, "blocks.4.hook_resid_post"
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
+    """The embedded ResNet with random dictionaries."""
     out = tmp_path / "demo_residual"
-    export(parse(study(*RESNET, tmp_path / "saes")), out, reporter=Silent())
+    exported(study(*RESNET, tmp_path / "saes"), out)
     return out
 
 
@@ -212,7 +177,7 @@ def test_a_plugin_passes_in_a_clean_environment_and_scores_the_same_there(
     """Weights come from a stand-in for the hub through the real client; V4 (210325) is scored here and there."""
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     plugin = tmp_path / f"demo_{which[0]}"
-    made = export(parse(study(*which, tmp_path / "saes")), plugin, reporter=Silent(), push="lab/plugin")
+    made = exported(study(*which, tmp_path / "saes"), plugin, push="lab/plugin")
     assert made.commit is not None
     shutil.rmtree(tmp_path / "hub_cache")
     for name, value in {"HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}.items():
@@ -233,6 +198,32 @@ def test_a_plugin_passes_in_a_clean_environment_and_scores_the_same_there(
     assert np.isfinite(here)
     assert abs(here - there) <= 1e-6
     assert hub.asked(f"GET /lab/plugin/resolve/{made.commit}"), "the weights came from the hub"
+    site, d = list(which[1].items())[1]
+    own = own_score(which[0], random_dictionary(site, d, which[2]), site, content, tmp_path / "images")
+    assert abs(own - there) <= 1e-6, "what this project reads and encodes itself scores the same"
+
+
+def own_score(network: str, sae: SparseAutoencoder, site: str, content: dict[str, Any], folder: Path) -> float:
+    """Brain-Score's score of V4 from this project's own features: stream, dictionary, mean over places."""
+    from brainscore_vision.benchmark_helpers import PrecomputedFeatures
+
+    from bridge.models import load
+    from bridge.streams import read
+    from comparisons.brainscore.features import feature_assembly
+    from comparisons.brainscore.own import benchmark_of
+    from comparisons.brainscore.scoring_there import recordings_of
+
+    stimuli, recordings = recordings_of(parse(content))
+    benchmark = benchmark_of(recordings, "V4", "pls", stimuli=stimuli, folder=folder)
+    shown = benchmark._assembly.stimulus_set
+    rows = stimuli.rows_of([str(name) for name in shown["stimulus_id"]])
+    backbone = load({"kind": "demo", "name": "net", "network": network})
+    prefix, parts = backbone.sites[site].prefix, []
+    for at in range(0, len(rows), 64):
+        images = backbone.prepare([stimuli.image(int(row)) for row in rows[at : at + 64]])
+        parts.append(sae.encode(read(backbone, images, [site])[site])[:, prefix:].mean(1).numpy())
+    features = feature_assembly(np.concatenate(parts), shown, site, "own")
+    return float(benchmark(PrecomputedFeatures(features, visual_degrees=backbone.degrees)))
 
 
 @pytest.mark.slow
@@ -242,7 +233,7 @@ def test_a_revision_that_is_gone_is_told_by_the_check(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     plugin = tmp_path / "demo_residual"
-    export(parse(study(*RESNET, tmp_path / "saes")), plugin, reporter=Silent(), push="lab/plugin")
+    exported(study(*RESNET, tmp_path / "saes"), plugin, push="lab/plugin")
     about = json.loads((plugin / "submission.json").read_text())
     about["network"]["weights"]["revision"] = "0" * 40
     (plugin / "submission.json").write_text(json.dumps(about))

@@ -13,10 +13,11 @@ import torch
 from bridge.models import load
 from bridge.streams import read
 from comparisons.brainscore.choosing import layer_features
-from comparisons.brainscore.exporting import COPIED, config_of, preprocessing_of, sites_of
+from comparisons.brainscore.exporting import COPIED
 from comparisons.brainscore.plugin.dictionary import NEEDED, Dictionary
 from comparisons.brainscore.plugin.model import preprocessed
 from comparisons.brainscore.plugin.stream import Feature, Stream
+from comparisons.brainscore.preparing import config_of, preprocessing_of, sites_of
 from saes.architectures import base
 from saes.sae import Architecture, Normalisation, SAEConfig, SparseAutoencoder
 
