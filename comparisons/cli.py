@@ -15,6 +15,7 @@ from comparisons.brainscore.command import app as brainscore_app
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
 from comparisons.power_command import power
 from comparisons.probe_command import probe
+from comparisons.report_command import report
 from comparisons.sae_commands import app as sae_app
 from comparisons.starting.command import init
 from comparisons.validate_command import validate
@@ -111,6 +112,7 @@ def capture(
 app.command()(probe)
 app.command()(validate)
 app.command()(power)
+app.command()(report)
 app.command()(init)
 
 
