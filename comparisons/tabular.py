@@ -105,7 +105,7 @@ def rdms(found: RunResults, store: Path | None = None) -> RDMs:
                     pattern_descriptors={"stimulus_id": ids},
                 )
             )
-    return joined(parts)
+    return joined(*parts)
 
 
 def as_html(found: RunResults) -> str:

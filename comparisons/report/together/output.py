@@ -85,6 +85,9 @@ def render(runs: Mapping[str, RunResults]) -> str:
         runs=runs,
         answers=answers(runs),
         shown=list(zip(found, drawings, strict=True)),
-        simulated=any(v.simulated for run in runs.values() for v in (*run.verdicts, *run.results)),
+        simulated=any(
+            any(one.simulated for one in run.results) or any(one.simulated for one in run.verdicts)
+            for run in runs.values()
+        ),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
     )
