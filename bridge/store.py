@@ -88,6 +88,22 @@ def write_together(contents: Mapping[Path, bytes | str]) -> None:
                 written.unlink(missing_ok=True)
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """A copy of a folder in place of an older one, which stands until the new one is whole.
+
+    Raises StorageError where it cannot be written.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = target.with_name(f".{target.name}.tmp")
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.copytree(source, new)
+        shutil.rmtree(target, ignore_errors=True)
+        new.replace(target)
+    except OSError as error:
+        raise cannot_write(target.parent, error) from error
+
+
 def cannot_write(folder: Path, error: OSError) -> StorageError:
     """The one sentence for a folder that cannot be written."""
     return StorageError(

@@ -45,7 +45,7 @@ class Log:
 
     def planned(self, plan: Plan, missing: list[str]) -> None:
         """Say how much is to do."""
-        self._total = len(missing)
+        self._done, self._total = 0, len(missing)
         self._say(f"{len(missing)} of {len(plan.stages)} stages to compute, the others are reused")
 
     def started(self, stage: Stage) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,7 +37,7 @@ def train(
 
     A training that was interrupted goes on where it was: give the same command again.
     """
-    from bridge.store import Store
+    from bridge.store import Store, copy_folder
     from comparisons import config as configs
     from comparisons.dictionaries import quality_of
     from comparisons.plan import plan_training
@@ -67,7 +66,7 @@ def train(
         model = made.split(" ", 2)[2]
         for key, quality in quality_of(paths[made]).items():
             where = folder / model.replace("/", "-") / key
-            _copied(paths[made] / key, where)
+            copy_folder(paths[made] / key, where)
             found[str(where)] = quality
     if as_json:
         print(json.dumps(found, indent=1))
@@ -82,21 +81,6 @@ def train(
 
 
 FORMS = ("{:.3f}", "{:.1f}", "{:.0%}")
-
-
-def _copied(source: Path, target: Path) -> None:
-    """A copy of a dictionary's folder, in place of an older one. Raises StorageError where it cannot be written."""
-    from bridge.store import cannot_write
-
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        new = target.with_name(f".{target.name}.tmp")
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(source, new)
-        shutil.rmtree(target, ignore_errors=True)
-        new.replace(target)
-    except OSError as error:
-        raise cannot_write(target.parent, error) from error
 
 
 @app.command("eval")

@@ -32,6 +32,8 @@ from comparisons.brainscore.rules import OURS, Finding
 
 IMAGES = 64
 """Drawn images that features are looked at for: more than twice the components of PLS."""
+IMAGENET = 1000
+"""Labels that Brain-Score's tasks take logits for."""
 GENERIC = {
     "test_identifier": "the model has a name",
     "test_visual_degrees": "0 < visual degrees < 9000",
@@ -50,6 +52,8 @@ class Checked:
     """Rows: identifier, benchmark, features, GiB, minutes."""
     scores: list[list[str]] = field(default_factory=list)
     """Rows: identifier, region, score here, score there, difference."""
+    notes: list[str] = field(default_factory=list)
+    """What is no fault, and yet should be known."""
 
     @property
     def passed(self) -> bool:
@@ -226,6 +230,11 @@ def _ran(
         found.findings += features_found(identifier, one)
         if "error" not in one:
             found.predicted += predictions(identifier, one)
+            if one["logits"] != IMAGENET:
+                found.notes.append(
+                    f"{identifier} gives {one['logits']} logits: behavioural benchmarks that ask for one of ImageNet's "
+                    f"{IMAGENET} labels will fail."
+                )
     if benchmarks:
         _compared(found, folder, identifiers, benchmarks, answer["models"])
 

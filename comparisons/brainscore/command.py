@@ -104,6 +104,8 @@ def check(
         print("\nScores on the recordings")
         for row in [["model", "region", "here", "there", "difference"], *found.scores]:
             print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, (32, 7, 10, 10, 10), strict=True)))
+    for note in found.notes:
+        print(f"note: {note}")
     wrong = sum(one.problem is not None for one in found.findings)
     print("\nNothing is wrong." if not wrong else f"\n{wrong} to mend.")
     raise typer.Exit(int(bool(wrong)))

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import ConfigError
-from bridge.store import Store, cannot_write, file_sha256
+from bridge.store import Store, copy_folder, file_sha256
 from comparisons.brainscore.chosen_parts import feature_of, submission_of
 from comparisons.brainscore.network_made import Made
 from comparisons.brainscore.preparing import Ingredients, found_readout, prepared, preprocessing_of, sites_of
@@ -89,7 +89,9 @@ def export(
             exported.notices.append(
                 "The plugin holds metadata.yaml: Brain-Score core 2.5.0 then waits for a person to merge it."
             )
-        _moved(folder, out)
+        if (folder / "weights").is_dir() and not any((folder / "weights").iterdir()):
+            (folder / "weights").rmdir()
+        copy_folder(folder, out)
     return exported
 
 
@@ -218,21 +220,6 @@ def pushed(folder: Path, repository: str) -> str:
     text = readme[:start] + weights_table(about) + readme[end + len("<!-- /weights -->") :]
     (folder / "README.md").write_text(text, encoding="utf-8")
     return commit
-
-
-def _moved(folder: Path, out: Path) -> None:
-    """The directory in its place, in one step. Raises StorageError where it cannot be written."""
-    if (folder / "weights").is_dir() and not any((folder / "weights").iterdir()):
-        (folder / "weights").rmdir()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        new = out.with_name(f".{out.name}.tmp")
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.copytree(folder, new)
-        shutil.rmtree(out, ignore_errors=True)
-        new.replace(out)
-    except OSError as error:
-        raise cannot_write(out.parent, error) from error
 
 
 def sha256_entry(path: Path) -> dict[str, Any]:

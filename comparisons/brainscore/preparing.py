@@ -91,7 +91,7 @@ def _made(
     stages = {site: simplicity_stage(planner, parts, site) for site in sites if site in parts.made} if scored else {}
     plan = planner.finish([*dict.fromkeys(results), *stages.values()])
     reporter.planned(plan, needed(plan, store))
-    paths, _ = execute(plan, store, reporter)
+    paths, _ = execute(plan, store, reporter, config.executor)
     folders = {site: parts.folder(paths, site) for site in sites if site in parts.made}
     return folders, {site: np.load(paths[stage] / SIMPLICITY) for site, stage in stages.items()}
 

@@ -47,6 +47,7 @@ def test_a_plugin_passes_here(plugin: Path, ventral: Ventral, tmp_path: Path) ->
     assert "ok    demo-residual: independent of the batch" in out
     assert "MajajHong2015public.IT-pls" in out
     assert "Nothing is wrong." in out
+    assert "note: demo-residual gives 8 logits" in out
     assert {path: path.read_bytes() for path in plugin.rglob("*") if path.is_file()} == before
     code, out, _ = ventral("brain-score", "zip", plugin)
     assert code == 0
