@@ -29,6 +29,8 @@ from bridge.store import cache_folder, cannot_write, digest, write_atomically
 BASE = ("brainscore-vision", "brainscore-core", "boto3>=1.34", "pytest")
 """Brain-Score and what its tests take; without a floor a resolver takes boto3 0.0.3."""
 READY = "environment.json"
+ENVIRONMENTS = 3
+"""So many are kept."""
 NETWORK = re.compile(
     r"offline|network was disabled|error sending request|dns error|connect|timed out|Failed to fetch", re.IGNORECASE
 )
@@ -53,9 +55,19 @@ def clean_environment(requirements: Path | None) -> Path:
                 shutil.rmtree(folder, ignore_errors=True)
                 _made(uv, folder, python, lines)
                 write_atomically(folder / READY, json.dumps({"requirements": lines}))
+            os.utime(folder / READY)
+        _tidied(folder.parent)
     except OSError as error:
         raise cannot_write(folder, error) from error
     return python
+
+
+def _tidied(kept: Path) -> None:
+    """Remove all but the environments that were used last: where files cannot be linked each takes gigabytes."""
+    used = sorted(kept.glob(f"*/{READY}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for path in used[ENVIRONMENTS:]:
+        path.unlink(missing_ok=True)
+        shutil.rmtree(path.parent, ignore_errors=True)
 
 
 def found_uv() -> str:

@@ -161,6 +161,28 @@ def test_requirements_that_cannot_be_had(
     assert not list((Path(os.environ["VENTRAL_CACHE"]) / "brainscore-environments").glob("*/bin"))
 
 
+def test_a_clean_environment_is_made_once_and_old_ones_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls: list[list[str]] = []
+
+    def run(command: list[str]) -> subprocess.CompletedProcess[str]:
+        calls.append(command)
+        if command[1] == "venv":
+            Path(command[-1], "bin").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(environments, "_run", run)
+    stated = tmp_path / "requirements.txt"
+    made = []
+    for number in range(5):
+        stated.write_text(f"timm=={number}\n")
+        made.append(environments.clean_environment(stated))
+        before = len(calls)
+        assert environments.clean_environment(stated) == made[-1]
+        assert len(calls) == before, "the second time nothing is run"
+    assert "--offline" in calls[1], "uv's cache comes first"
+    assert [path.parents[1].is_dir() for path in made] == [False, False, True, True, True]
+
+
 @pytest.fixture
 def kept_environments(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Clean environments of the slow tests are made once for all of them."""

@@ -223,11 +223,28 @@ def test_a_revision_that_is_gone_and_no_network(content: dict[str, Any], tmp_pat
         model.get_module("net-latents")
 
 
-def test_nothing_is_written_without_a_token_or_a_network(content: dict[str, Any], tmp_path: Path, hub: Hub) -> None:
+def test_weights_that_are_too_large_to_go_along(
+    content: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from comparisons.brainscore import exporting
+
+    monkeypatch.setattr(exporting, "BUNDLED_BYTES", 1000)
+    with pytest.raises(ConfigError, match="put them into a repository of the hub with --push user/name"):
+        exported(content, tmp_path / "net_latents")
+    assert not (tmp_path / "net_latents").exists()
+
+
+def test_nothing_is_written_without_a_token_or_a_network(
+    content: dict[str, Any], tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UnreachableError, match="Nobody is logged in"):
         exported(content, tmp_path / "net_latents", push="lab/net-latents")
     with pytest.raises(ConfigError, match="no repository's name"):
         exported(content, tmp_path / "net_latents", push="net-latents")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    hub.stop()
+    with pytest.raises(UnreachableError, match="lab/net-latents cannot be reached"):
+        exported(content, tmp_path / "net_latents", push="lab/net-latents")
     assert not (tmp_path / "net_latents").exists()
 
 

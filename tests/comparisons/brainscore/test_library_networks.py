@@ -20,8 +20,9 @@ from comparisons.brainscore.verifying import imported
 Ventral = Callable[..., tuple[int, str, str]]
 
 
+@pytest.mark.slow
 def test_networks_of_libraries(tmp_path: Path) -> None:
-    """Networks that a library makes, with weights that go with the plugin; a TransformerLens bridge is refused."""
+    """Networks that a library makes, with weights that go with the plugin."""
     vit = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     models = {
         "torchvision": {"kind": "torchvision", "architecture": "resnet18", "image_size": 64},
@@ -51,9 +52,12 @@ def test_networks_of_libraries(tmp_path: Path) -> None:
         lines = (tmp_path / library / "requirements.txt").read_text().split()
         assert lines[:4] == wanted
         assert [line.partition("==")[0] for line in lines[4:]] == [name for name in (library,) if name != "torchvision"]
-    config["models"] = [{"name": "net", **models["transformers"], "backend": "transformer-lens"}]
+
+
+def test_a_transformer_lens_bridge_is_refused(tmp_path: Path) -> None:
+    spec = {"kind": "hf-vision", "architecture": "vit", "weights": None, "backend": "transformer-lens"}
     with pytest.raises(ConfigError, match="use `backend: hooks`"):
-        exported(config, tmp_path / "bridged")
+        exported(library_study(spec), tmp_path / "bridged")
 
 
 def saved(tensors: dict[str, torch.Tensor]) -> bytes:
