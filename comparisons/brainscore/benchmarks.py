@@ -59,12 +59,9 @@ class Ready:
         """(stimuli, neuroids) in all."""
         if self.known is not None:
             return self.known.responses.shape  # type: ignore[return-value]
-        each = registered.assemblies(self.benchmark)
-        sizes = [one.sizes for one in each]
-        return (
-            sum(int(size.get("presentation", 0)) for size in sizes),
-            max((int(size.get("neuroid", 0)) for size in sizes), default=0),
-        )
+        shown = {str(stimuli.identifier): len(stimuli) for stimuli, _ in registered.stimulus_sets(self.benchmark)}
+        sizes = [one.sizes for one in registered.assemblies(self.benchmark)]
+        return sum(shown.values()), max((int(size.get("neuroid", 0)) for size in sizes), default=0)
 
     @property
     def form(self) -> str:

@@ -27,7 +27,8 @@ def feature_assembly(values: Any, stimuli: Any, site: str, model: str) -> Any:
     """
     from brainscore_core.supported_data_standards.brainio.assemblies import NeuroidAssembly
 
-    dense = np.asarray(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float32)
+    # A copy: some of its benchmarks write into what they are handed.
+    dense = np.array(values.toarray() if hasattr(values, "toarray") else values, dtype=np.float32)
     coords: dict[str, Any] = {
         str(column): ("presentation", stimuli[column].to_numpy()) for column in stimuli.columns if column != "degrees"
     }

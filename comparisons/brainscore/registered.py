@@ -157,7 +157,9 @@ def placed(stimuli: Any, width: float | None, degrees: float | None) -> Any:
     from comparisons.brainscore.theirs import undisturbed
 
     stated = "degrees" in stimuli
-    if degrees is None or (width is None and not stated):
+    if stated:  # the benchmark will place them by itself, on 8 degrees unless told otherwise
+        degrees = degrees or 8.0
+    elif degrees is None or width is None:
         return stimuli
     where = {"target_visual_degrees": degrees, "source_visual_degrees": None if stated else width}
     with undisturbed():

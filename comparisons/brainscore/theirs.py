@@ -45,8 +45,9 @@ def precomputed_score(benchmark: Any, features: Any) -> Scored:
 
 
 def width_of(benchmark: Any) -> float:
-    """The width of a benchmark's images in degrees; 8 where they differ, or are stated stimulus by stimulus."""
-    width = getattr(benchmark, "_visual_degrees", None)
+    """The width of a benchmark's images in degrees; 8 where it is stated stimulus by stimulus."""
+    inner = getattr(benchmark, "_sessions", ())  # several in one
+    width = getattr(inner[0] if inner else benchmark, "_visual_degrees", None)
     return float(width) if isinstance(width, int | float) else 8.0
 
 
@@ -92,19 +93,22 @@ def told(benchmark: str, what: str) -> Iterator[None]:
 @contextmanager
 def undisturbed(*uncached: str) -> Iterator[None]:
     """Brain-Score at work: without its bars, prints and warnings, and without keeping what it must not, nor what the
-    modules and functions `uncached` give."""
+    modules and functions `uncached` give. What it draws from numpy's global state is drawn with seed 0."""
     from tqdm.std import tqdm
 
     before, bars = os.environ.get("RESULTCACHING_DISABLE"), tqdm.__init__
     if before != "1":
         os.environ["RESULTCACHING_DISABLE"] = ",".join(filter(None, [before, UNCACHED, *uncached]))
     tqdm.__init__ = partialmethod(bars, disable=True)
+    drawn = np.random.get_state()
+    np.random.seed(0)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
         tqdm.__init__ = bars
+        np.random.set_state(drawn)
         if before is None:
             os.environ.pop("RESULTCACHING_DISABLE", None)
         else:
