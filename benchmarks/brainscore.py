@@ -4,9 +4,10 @@
 
 Activations are synthetic and lie on disk, one file a site. Ours is the whole run: features read, checked and scored at
 all sites on all ten splits, ceiling included. Theirs takes minutes a site: `LayerScores` is timed at one site, on two
-of its ten splits (of one alone its classes stop), and scaled to ten, its ceiling apart (the row says so). Both sides
-run one after the other in a process of its own, whose largest memory is the second row. `difference` is the largest one
-of a neuroid's r on the splits that both computed (scikit-learn predicts in float32 for features in float32).
+of its ten splits (of one alone its classes stop), and scaled to ten, its ceiling apart (the row says so). `cpu` is the
+ratio of CPU seconds, which says more where others use the machine, too. Both sides run one after the other in a process
+of its own, whose largest memory is the second row. `difference` is the largest one of a neuroid's r on the splits that
+both computed (scikit-learn predicts in float32 for features in float32).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import resource
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.rsa import Row
+from benchmarks.rsa import Row, timed
 
 SPLITS, TIMED, LIMIT = 10, 2, 8.0
 SIZES = {"full": (3200, 8192, 168, 17), "quick": (800, 2048, 60, 5)}
@@ -83,10 +83,15 @@ def child(size: str, folder: Path) -> None:
         return np.load(folder / f"{site}.npy", mmap_mode="r")[rows]
 
     known = {name: Site(name, "resid_post", 0, 0, 0.0, p, 1, None, 0, "") for name in names}
-    work = SitesScored([ready], known, read, "synthetic", {"model": "synthetic", "role": "trained", "artefacts": []})
-    began = time.perf_counter()
-    work.run("none", "stop", lambda share, text="": None)
-    ours = time.perf_counter() - began
+    work = SitesScored(
+        [ready],
+        known,
+        read,
+        "synthetic",
+        {"model": "synthetic", "role": "trained", "artefacts": [], "predicted_gib": 0.0},
+    )
+    ours = timed(lambda: work.run("none", "stop", lambda share, text="": None), 1)
+    print(f"ours: {sites} sites in {ours.clock:.1f} s ({ours.cpu:.1f} s of CPU)", file=sys.stderr)
     fast = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
     import brainscore_vision
@@ -96,9 +101,8 @@ def child(size: str, folder: Path) -> None:
     benchmark._similarity_metric = brainscore_vision.load_metric("pls", crossvalidation_kwargs=kwargs)
     value = brainscore_vision.Score(ready.fast_ceiling)
     benchmark._ceiling_func = lambda: value
-    began = time.perf_counter()
-    score = layer_score(benchmark, SiteActivations("synthetic", read), names[-1])
-    theirs = time.perf_counter() - began
+    theirs = timed(lambda: layer_score(benchmark, SiteActivations("synthetic", read), names[-1]), 1)
+    score = theirs.value
     assert ready.known is not None
     from comparisons.encoding import predictivity
 
@@ -107,8 +111,9 @@ def child(size: str, folder: Path) -> None:
     print(
         json.dumps(
             {
-                "ours": ours,
-                "theirs": theirs * SPLITS / TIMED,
+                "ours": ours.clock,
+                "theirs": theirs.clock * SPLITS / TIMED,
+                "cpu": (theirs.cpu * SPLITS / TIMED) / (ours.cpu / sites),
                 "difference": float(np.abs(mine.r - score.per_neuroid).max()),
                 "fast": fast,
                 "both": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
@@ -137,7 +142,7 @@ def rows(size: str) -> list[Row]:
     told = f"theirs: its classes at one site; predicted above the process: {found['predicted']:.1f} GiB"
     return [
         Row(f"one site of {sites}, {what}", each, found["theirs"], ratio, found["difference"],
-            f">= {at_least}x, < 1e-04", met, note),
+            f">= {at_least}x, < 1e-04", met, note, found["cpu"]),
         Row(f"largest memory (GiB), {sites} sites, {what}", found["fast"], found["both"], None, None,
             f"< {LIMIT:g} GiB", max(found["fast"], found["both"]) < LIMIT,
             told),
@@ -156,7 +161,7 @@ def main() -> None:
         return
     done = [row for row in rows("quick" if given.quick else "full") if any(text in row.name for text in given.only)]
     for row in done:
-        ratio = "-" if row.ratio is None else f"{row.ratio:.0f}x"
+        ratio = "-" if row.ratio is None else f"{row.ratio:.0f}x (cpu {row.cpu:.0f}x)"
         difference = "-" if row.difference is None else f"{row.difference:.1e}"
         print(
             f"{row.name:52} ours {row.ours:.3g}  theirs {row.theirs:.3g}  {ratio}  difference {difference}  "

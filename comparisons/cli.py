@@ -70,7 +70,7 @@ def run(
         missing = set(needed(plan, store))
         for name, stage in plan.stages.items():
             print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
-        for part in (parsed.stimuli, *parsed.recordings) if missing else ():
+        for part in (parsed.stimuli, *parsed.recordings, *parsed.comparisons) if missing else ():
             part.check_reachable()
         return
     folder = out or Path("runs") / parsed.name

@@ -178,6 +178,8 @@ class BenchmarkScore(_Record):
     """The raw score by this project's encoding; None where it does not know the benchmark's metric."""
     fast_ceiling: float | None = None
     fast_seconds: float | None = None
+    predicted_gib: float
+    """Memory that scoring the largest of the model's sites takes, predicted before anything was scored."""
     difference: float | None = None
     """r - fast_r."""
     largest_difference: float | None = None

@@ -64,6 +64,11 @@ class Ready:
         return sum(shown.values()), max((int(size.get("neuroid", 0)) for size in sizes), default=0)
 
     @property
+    def bins(self) -> int:
+        """How many time bins its responses have."""
+        return max((int(one.sizes.get("time_bin", 1)) for one in registered.assemblies(self.benchmark)), default=1)
+
+    @property
     def form(self) -> str:
         """How the benchmark divides the raw score by its ceiling."""
         if self.known is not None:
@@ -129,12 +134,11 @@ def of_names(names: Sequence[str]) -> Iterator[Ready]:
             why = not_plain(assembly)
             if "missing" in why and not registered.shows_properties(benchmark):
                 raise InputError(f"Brain-Score's {name!r} cannot be scored by maps: {why}; name another benchmark.")
-        head, _, metric = name.rpartition("-")
         yield Ready(
             name,
             benchmark,
-            metric,
-            registered.family(name) if head else name,
+            registered.metric_of(name),
+            registered.family(name),
             citation=paper(getattr(benchmark, "bibtex", "") or ""),
             subjects=_subjects(benchmark),
         )

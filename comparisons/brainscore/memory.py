@@ -38,9 +38,9 @@ class Demand:
         return max(0, math.floor((limit - self.fixed) / self.each))
 
 
-def demand(n: int, methods: Sequence[str], theirs: bool) -> Demand:
+def demand(n: int, methods: Sequence[str], theirs: bool, bins: int = 1) -> Demand:
     """What one site of n stimuli needs, scored by all `methods` one after the other, by Brain-Score's classes as well
-    where `theirs`.
+    where `theirs`, which repeats features for each of `bins` time bins.
 
     Ours holds the features once in float32 (twice for maps with fewer features than stimuli, once more in float64) and
     some matrices [n, n]. Brain-Score is handed them once more, and takes its factor of that.
@@ -48,7 +48,7 @@ def demand(n: int, methods: Sequence[str], theirs: bool) -> Demand:
     squares = max(SQUARES.get(method, 5) for method in methods)
     ours = 4 * n + (8 * n if "neuron-to-neuron" in methods or "reverse pls" in methods else 0)
     more = max(FACTORS.get(method, 6) for method in methods) if theirs else 0
-    return Demand(8 * n * n * squares + 2**27, ours + (4 * n * (1 + more) if theirs else 0))
+    return Demand(8 * n * n * squares + 2**27, ours + (4 * n * (1 + more) * bins if theirs else 0))
 
 
 @dataclass(frozen=True)

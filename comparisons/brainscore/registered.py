@@ -50,6 +50,16 @@ def family(identifier: str) -> str:
     return head if dot and tail.startswith(AREAS) else identifier.partition("-")[0]
 
 
+def metric_of(identifier: str) -> str:
+    """What a benchmark's name says besides study and region.
+
+    >>> metric_of("MajajHong2015public.V4-temporal-pls"), metric_of("Marques2020_DeValois1982-pref_or")
+    ('temporal-pls', 'pref_or')
+    """
+    tail = identifier.removeprefix(family(identifier))
+    return (tail.partition("-")[2] if tail.startswith(".") else tail.lstrip("-")) or identifier
+
+
 def compares_features(identifier: str) -> bool:
     """Whether a benchmark's name says that it compares features with recordings: by maps, RDMs, CKA or tuning."""
     metrics = ("pls", "ridge", "ridgecv", "rdm", "cka", "mask", "pearson")

@@ -15,7 +15,6 @@ from comparisons.command_parts import ConfigArgument, SetOption, reporting
 
 if TYPE_CHECKING:
     from comparisons.config import Config
-    from comparisons.plan import Plan
 
 
 def score(
@@ -59,7 +58,11 @@ def score(
         missing = set(needed(plan, store))
         for name, stage in plan.stages.items():
             print(f"{'to do ' if name in missing else 'cached'}  {name:48} {stage.key}")
-        _check_reachable(parsed, plan, missing)
+        for stage in plan.stages.values():
+            if stage.kind == "benchmarks" and store.has(stage.kind, stage.inputs):
+                for line in _known_before(store.path(stage.kind, stage.inputs)):
+                    print(line)
+        _check_reachable(parsed, missing)
         return
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with reporting() as reporter:
@@ -104,7 +107,22 @@ def only_scores(
     return parsed.model_copy(update={"name": name, "title": title, "comparisons": changed, "recordings": recordings})
 
 
-def _check_reachable(parsed: Config, plan: Plan, missing: set[str]) -> None:
+def _known_before(folder: Path) -> list[str]:
+    """What was found out of benchmarks before anything was captured: their sizes, and the memory that scoring takes."""
+    about = json.loads((folder / "benchmarks.json").read_text())
+    lines = [
+        f"{one['identifier']}: {one['stimuli']} stimuli, {one['neuroids']} neuroids"
+        + (f"; by Brain-Score's classes alone ({one['fast']})" if one["fast"] else "")
+        for one in about["benchmarks"]
+    ]
+    for model, fit in about["memory"].items():
+        lines.append(
+            f"{model}: {fit['gib']:.2f} GiB predicted for its largest site{'; ' if fit['told'] else ''}{fit['told']}"
+        )
+    return lines
+
+
+def _check_reachable(parsed: Config, missing: set[str]) -> None:
     """Raise UnreachableError where something has to be fetched for the stages that are missing, and cannot be."""
     from comparisons.kinds.brain_score import BrainScoreComparison
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,6 +51,8 @@ def looked_at(
     for model, known in sites.items():
         sizes = {name: (kept_tokens(site, tokens), site.width) for name, site in known.items()}
         fit = fitted(sizes, most_stimuli(ready), need, spec.memory * GIB, spec.pool, spec.over)
+        if fit.told:
+            warnings.warn(f"{model}: {fit.told}")
         memory[model] = {"pool": fit.pool, "keep": fit.keep, "gib": round(fit.bytes / GIB, 3), "told": fit.told}
     return {
         "benchmarks": [
@@ -82,7 +85,8 @@ def kept_tokens(site: Site, tokens: Any) -> int:
 
 def _need(ready: Sequence[Ready], spec: BrainScoreComparison) -> Any:
     methods = [one.known.method if one.known is not None else one.metric for one in ready]
-    return demand(most_stimuli(ready), methods, spec.theirs != "none")
+    bins = max(one.bins for one in ready)
+    return demand(most_stimuli(ready), methods, spec.theirs != "none", bins)
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def score_model(asked: Asked, ready: Sequence[Ready], progress: Progress) -> dic
         {name: replace(site, name=parted(name)[0]) for name, site in features.sites.items()},
         read,
         identified(asked.model, [*keys, fit.pool, str(fit.keep), str(spec.degrees)]),
-        {"model": asked.model, "role": asked.role, "artefacts": keys},
+        {"model": asked.model, "role": asked.role, "artefacts": keys, "predicted_gib": round(fit.bytes / GIB, 3)},
         spec.degrees,
         (fit.told,) if fit.told else (),
     )

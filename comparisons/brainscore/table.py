@@ -72,6 +72,7 @@ def said(rows: Sequence[BenchmarkScore]) -> list[str]:
     if "its own" in head_of(rows):
         forms = sorted({row.form for row in rows if row.form != "r^2/c"})
         told.append(f"its own: the benchmark's own score ({', '.join(forms)} where it is not r²/c).")
+    told.append(f"Memory predicted before scoring: at most {max(row.predicted_gib for row in rows):.2f} GiB a site.")
     gaps = [abs(row.difference) for row in rows if row.difference is not None]
     if gaps:
         told.append(f"Largest difference between both sides over {len(gaps)} scores: {max(gaps):.1e}.")

@@ -105,7 +105,13 @@ def test_several_in_one_are_scored_on_ready_features() -> None:
     ready = Ready("mine", combined, "ridge", "mine")
     assert ready.known is None
     assert ready.shape == (80, 6)
-    work = SitesScored([ready], {"early": SITE}, reader(recordings, features), "net", {"model": "n", "artefacts": []})
+    work = SitesScored(
+        [ready],
+        {"early": SITE},
+        reader(recordings, features),
+        "net",
+        {"model": "n", "artefacts": [], "predicted_gib": 0.1},
+    )
     work.run("all", "stop", lambda share, text="": None)
     (record,) = work.records
     read = SiteActivations("net", reader(recordings, features))
@@ -188,7 +194,7 @@ def test_tuning_properties(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     # Units differ in where their receptive field lies: only those in its middle take part, here all.
     work = SitesScored(
         [ready], {"early": SITE}, lambda site, keys: features[[row[key] for key in keys]], "net-1",
-        {"model": "n", "artefacts": []},
+        {"model": "n", "artefacts": [], "predicted_gib": 0.1},
     )  # fmt: skip
     work.run("all", "stop", lambda share, text="": None)
     (record,) = work.records

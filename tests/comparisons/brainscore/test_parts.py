@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from importlib.metadata import version
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
+from bridge.brainscore import imported
 from bridge.errors import InputError
 from bridge.stimuli.stimulus_set import ArraySource, StimulusSet
+from bridge.store import cache_folder
 from comparisons.brainscore.checks import rank_at_most, wrong_with
 from comparisons.brainscore.features import identified
 from comparisons.brainscore.known import Known
 from comparisons.brainscore.memory import GIB, demand, fitted
-from comparisons.brainscore.registered import PUBLIC, checked_disjoint, compares_features, family, names
+from comparisons.brainscore.registered import PUBLIC, checked_disjoint, compares_features, family, metric_of, names
 
 KEYS = [f"set/i{k}" for k in range(40)]
 
@@ -24,6 +30,9 @@ def test_every_public_benchmark_is_registered_and_named_by_its_images() -> None:
     assert {family(name) for name in PUBLIC} == {"FreemanZiemba2013public", "MajajHong2015public"}
     assert family("Marques2020_Ringach2002-or_bandwidth") == "Marques2020_Ringach2002"
     assert compares_features("Marques2020_Ringach2002-or_bandwidth")
+    assert metric_of("MajajHong2015public.V4-temporal-pls") == "temporal-pls"
+    assert metric_of("Cadena2017-pls") == "pls"
+    assert metric_of("Marques2020_Ringach2002-or_bandwidth") == "or_bandwidth"
     assert not compares_features("Geirhos2021colour-top1")
     assert "Bracci2019_RSA-V1" not in names()  # a comment in its source
     assert not [name for name in names() if "<" in name]
@@ -34,6 +43,23 @@ def test_identifiers_change_with_whatever_features_depend_on() -> None:
     assert one == identified("net / 1", ["codes/b", "activations/a", "none"])
     assert "/" not in one
     assert one != identified("net / 1", ["activations/a", "codes/c", "none"])  # another dictionary or revision
+
+
+def test_brainscore_is_set_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It installs nothing, and keeps what it keeps in this project's cache, unless the user says where."""
+    for name in ("BS_INSTALL_DEPENDENCIES", "RESULTCACHING_HOME", "BRAINSCORE_HOME"):
+        monkeypatch.setenv(name, "yes")
+        monkeypatch.delenv(name)
+    imported()
+    assert os.environ["BS_INSTALL_DEPENDENCIES"] == "no"
+    for name in ("RESULTCACHING_HOME", "BRAINSCORE_HOME"):
+        assert Path(os.environ[name]).is_relative_to(cache_folder())
+        assert version("brainscore-vision") in os.environ[name]
+    monkeypatch.setenv("RESULTCACHING_HOME", "/mine")
+    monkeypatch.setenv("BS_INSTALL_DEPENDENCIES", "yes")
+    imported()
+    assert os.environ["RESULTCACHING_HOME"] == "/mine"
+    assert os.environ["BS_INSTALL_DEPENDENCIES"] == "no"
 
 
 def test_memory_is_kept_under_the_limit_alike_at_all_sites() -> None:
@@ -54,6 +80,7 @@ def test_memory_is_kept_under_the_limit_alike_at_all_sites() -> None:
         fitted(sizes, 3200, need, 8 * GIB, "none", "stop")
     with pytest.raises(InputError, match="more than the limit"):
         fitted({"wide": (1, 10**7)}, 3200, need, 8 * GIB, "none", "mean")
+    assert demand(100, ["pls"], theirs=True, bins=10).each > 8 * demand(100, ["pls"], theirs=True).each
     assert demand(3200, ["pls"], theirs=False).bytes(8192) < need.bytes(8192)
 
 

@@ -66,6 +66,8 @@ def test_public_benchmarks_by_both_sides(
     code, said, _ = ventral("brain-score", "score", written(config), *asked(*NAMES), "--dry-run")
     assert code == 0
     assert said.count("capture net of FreemanZiemba2013public") == 1
+    assert "MajajHong2015public.IT-pls: 40 stimuli, 8 neuroids" in said
+    assert "GiB predicted for its largest site" in said
     assert "to do" not in said
 
 
@@ -112,6 +114,8 @@ def test_features_are_chosen_on_other_images_where_they_would_take_too_much(
     (row,) = json.loads((tmp_path / "rows.json").read_text())
     assert 1000 < row["features"] < 16384
     assert any("greatest variance over other images" in note for note in row["notes"])
+    assert "notice: net: the" in wrong  # said before anything was captured
+    assert row["predicted_gib"] <= 0.1265
     config["comparisons"][0] |= {"over": "stop"}
     code, _, wrong = ventral("brain-score", "score", written(config), *asked(NAMES[2]), *told)
     assert code == 3
