@@ -28,6 +28,7 @@ from bridge.errors import InputError
 from bridge.store import cache_folder, digest, file_sha256, write_atomically
 from comparisons.brainscore import environments, rules
 from comparisons.brainscore.feature_findings import features_found, predictions
+from comparisons.brainscore.identifiers import identifiers_of
 from comparisons.brainscore.rules import OURS, Finding
 
 IMAGES = 64
@@ -202,7 +203,7 @@ def _ran(
     images = place / "images"
     images.mkdir()
     files = _drawn(drawn_images(IMAGES, 224), images)
-    identifiers = rules.identifiers_of(folder)
+    identifiers = identifiers_of(folder)
     asked: dict[str, Any] = {"identifiers": identifiers, "images": files, "batches": [1, 7], "benchmark": None}
     asked |= {"strangers": [] if here else list(OURS), "tests": _tests(own, place)}
     benchmarks: dict[str, Any] = {}

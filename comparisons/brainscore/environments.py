@@ -91,8 +91,12 @@ def pinned() -> list[str]:
 
 
 def _made(uv: str, folder: Path, python: Path, lines: Sequence[str]) -> None:
-    interpreter = getattr(sys, "_base_executable", sys.executable)
-    done = _run([uv, "venv", "--quiet", "--python", interpreter, str(folder)])
+    present = getattr(sys, "_base_executable", sys.executable)
+    # Brain-Score scores with Python 3.11; where this machine has none, the present one has to do.
+    for interpreter in [present] if sys.version_info[:2] == (3, 11) else ["3.11", present]:
+        done = _run([uv, "venv", "--quiet", "--no-python-downloads", "--python", interpreter, str(folder)])
+        if not done.returncode:
+            break
     if done.returncode:
         raise InputError(f"uv cannot make an environment ({_last(done)}); check in the present one with --here.")
     constraints, wanted = folder / "constraints.txt", folder / "requirements.txt"

@@ -97,7 +97,7 @@ def export(
 
 def check_new(identifiers: list[str]) -> None:
     """Raise ConfigError for a name that the installed Brain-Score registers already."""
-    from comparisons.brainscore.rules import registered_models
+    from comparisons.brainscore.identifiers import registered_models
 
     for name in identifiers:
         if name in (known := registered_models()):

@@ -15,7 +15,7 @@ from hub_stand_in import TOKEN, Hub
 from submissions import EARLY, LATE, exported, problems
 
 from bridge.errors import ConfigError, InputError, UnreachableError
-from comparisons.brainscore import packing, rules
+from comparisons.brainscore import identifiers, packing, rules
 from comparisons.brainscore.verifying import imported
 from comparisons.config import parse
 
@@ -24,7 +24,7 @@ Ventral = Callable[..., tuple[int, str, str]]
 
 def test_a_plugin_is_whole(plugin: Path) -> None:
     assert all(one.problem is None for one in rules.examined(plugin)), rules.examined(plugin)
-    assert rules.identifiers_of(plugin) == ["net-latents"]
+    assert identifiers.identifiers_of(plugin) == ["net-latents"]
     layers = json.loads((plugin / "region_layer_map" / "net-latents.json").read_text())
     assert layers == {"V1": f"stream.{EARLY}", "V2": f"stream.{EARLY}", "V4": f"stream.{LATE}", "IT": f"stream.{LATE}"}
     assert json.loads((plugin / "submission.json").read_text())["models"]["net-latents"]["readout"] == "network.head"
@@ -248,8 +248,11 @@ def test_nothing_is_written_without_a_token_or_a_network(
     assert not (tmp_path / "net_latents").exists()
 
 
-def test_dictionaries_of_the_hub_stay_there(content: dict[str, Any], tmp_path: Path, hub: Hub) -> None:
-    """What was loaded from a commit is named by it; the branch that it came from may then move."""
+def test_dictionaries_of_the_hub_stay_there(
+    content: dict[str, Any], tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was loaded from a commit is named by it: the branch that it came from may then move, and is no
+    longer taken for what it was."""
     files = {path.name: path.read_bytes() for path in (tmp_path / "saes" / LATE).iterdir()}
     commit = hub.add("lab/saes", {f"late/{name}": data for name, data in files.items()})
     content["saes"][1] |= {"path": "lab/saes", "id": "late"}
@@ -261,3 +264,10 @@ def test_dictionaries_of_the_hub_stay_there(content: dict[str, Any], tmp_path: P
     assert about["dictionaries"][f"{EARLY}/early"]["weights"]["repository"] is None
     with imported(tmp_path / "net_latents") as model:
         assert model.get_module("net-latents") is not None
+    hub.add("lab/saes", {"late/sae_weights.safetensors": b"others"})
+    with imported(tmp_path / "net_latents") as model:
+        assert model.get_module("net-latents") is not None
+    monkeypatch.setenv("VENTRAL_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(ConfigError, match="lab/saes has changed"):
+        exported(content, tmp_path / "again")
+    assert not (tmp_path / "again").exists()

@@ -11,7 +11,7 @@ import pytest
 from submissions import LATE, problems
 
 from bridge.errors import InputError
-from comparisons.brainscore import packing, rules
+from comparisons.brainscore import identifiers, packing, rules
 from comparisons.brainscore.exporting import registration
 from comparisons.brainscore.verifying import imported
 
@@ -121,4 +121,4 @@ def test_brain_score_s_own_search_finds_the_names(monkeypatch: pytest.MonkeyPatc
             folder = Path(root) / "models" / f"m{number}"
             folder.mkdir(parents=True)
             (folder / "__init__.py").write_text(text)
-            assert get_plugin_ids("models", [f"m{number}"], root) == rules.searched(text)
+            assert get_plugin_ids("models", [f"m{number}"], root) == identifiers.searched(text)
