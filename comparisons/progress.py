@@ -62,7 +62,9 @@ class Log:
 
     def finished(self, stage: Stage, seconds: float, reused: bool) -> None:
         """Say how long it took."""
-        self._say(f"      {stage.id}: {seconds:.1f} s")
+        self._say(
+            f"      {stage.id}: " + (f"made by another process ({seconds:.1f} s)" if reused else f"{seconds:.1f} s")
+        )
 
     def note(self, text: str) -> None:
         """Say it."""

@@ -196,8 +196,11 @@ def execute(
             continue
         reporter.started(stage)
         began = time.perf_counter()
+        built: list[Path] = []
 
-        def build(folder: Path, stage: Stage = stage) -> None:
+        def build(folder: Path, stage: Stage = stage, built: list[Path] = built) -> None:
+            built.append(folder)
+
             def advanced(share: float, text: str = "", /) -> None:
                 reporter.advanced(stage, share, text)
 
@@ -205,8 +208,10 @@ def execute(
 
         told = _Waiting(stage, reporter)
         paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, waiting=told)
-        seconds[name] = round(time.perf_counter() - began, 2)
-        reporter.finished(stage, seconds[name], reused=False)
+        took = round(time.perf_counter() - began, 2)
+        if built:  # else another process made it meanwhile
+            seconds[name] = took
+        reporter.finished(stage, took, reused=not built)
     return paths, seconds
 
 
