@@ -236,7 +236,7 @@ def _parsed(content: bytes) -> dict[str, Any] | None:
     """A record, or None for one that is being written."""
     try:
         record = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

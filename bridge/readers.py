@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bridge.errors import ConfigError, InputError, did_you_mean
-from bridge.shards import Shard, read_manifest, to_float32
+from bridge.shards import MANIFEST, Shard, read_manifest, to_float32
 from bridge.streams import Site
 
 if TYPE_CHECKING:
@@ -34,9 +34,14 @@ class Activations:
         self.dtype: str = self.manifest["dtype"]
         self.sites: dict[str, Site] = {}
         self._stored: dict[str, int] = {}
-        for name, record in self.manifest["sites"].items():
-            self._stored[name] = record["stored"]
-            self.sites[name] = Site.from_json({key: value for key, value in record.items() if key != "stored"})
+        try:
+            for name, record in self.manifest["sites"].items():
+                self._stored[name] = record["stored"]
+                self.sites[name] = Site.from_json({key: value for key, value in record.items() if key != "stored"})
+        except (TypeError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.folder / MANIFEST} is damaged (its sites cannot be read); capture again."
+            ) from error
         lengths = self.manifest["lengths"]
         self.lengths: np.ndarray | None = None if lengths is None else np.array(lengths)
         self._row = {name: row for row, name in enumerate(self.ids)}
@@ -74,8 +79,10 @@ class Activations:
                 f"Rows {wanted.min()} to {wanted.max()} were asked for; the activations in {self.folder} have rows 0 "
                 f"to {n - 1}."
             )
-        out = np.empty((len(wanted), tokens, width), np.float32)
         shard_of = wanted // self._per_shard
+        if len(wanted):  # memory is asked for only where a shard bears out how much
+            self.shard(int(shard_of.min()), site)
+        out = np.empty((len(wanted), tokens, width), np.float32)
         for number in np.unique(shard_of):
             here = np.flatnonzero(shard_of == number)
             shard = self.shard(int(number), site)

@@ -41,7 +41,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bridge.errors import InputError
-from bridge.store import cannot_write, write_atomically
+from bridge.store import cannot_write, parsed_json, write_atomically
 from bridge.uncached import CHUNK, UncachedFile
 
 FORMAT, VERSION = "activations", 1
@@ -179,22 +179,27 @@ class Shard:
             size = path.stat().st_size
             with open(path, "rb") as file:
                 length = int.from_bytes(file.read(8), "little")
-                header: dict[str, Any] = json.loads(file.read(min(length, size)))
+                header: dict[str, Any] = parsed_json(file.read(min(length, size)))
             metadata = header.pop("__metadata__")
             kinds = {name: entry["dtype"] for name, entry in header.items()}
             dtype = next(name for name, (kind, _) in DTYPES.items() if set(kinds.values()) == {kind})
-            shapes = {name: tuple(entry["shape"]) for name, entry in header.items()}
-            starts = {name: 8 + length + entry["data_offsets"][0] for name, entry in header.items()}
-            ends = [8 + length + entry["data_offsets"][1] for entry in header.values()]
+            shapes = {name: _shape(entry["shape"]) for name, entry in header.items()}
+            starts, end = {}, 8 + length
+            for name, entry in header.items():  # one after the other, as they are written
+                if entry["data_offsets"] != [end - 8 - length, end - 8 - length + _bytes(shapes[name], dtype)]:
+                    raise ValueError(name)
+                starts[name], end = end, end + _bytes(shapes[name], dtype)
             first, count = int(metadata["first"]), int(metadata["count"])
+            if {shape[0] for shape in shapes.values()} != {count}:
+                raise ValueError("count")
             sums = {name: metadata[f"sha256:{name}"] for name in header}
             plan = metadata["plan"]
         except FileNotFoundError as error:
             raise InputError(f"The shard {path} is missing; {_AGAIN}.") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration) as error:
             raise InputError(f"The shard {path} is damaged (its header cannot be read); {_AGAIN}.") from error
-        if size != max(ends):
-            raise InputError(f"The shard {path} has {size} bytes and should have {max(ends)}; {_AGAIN}.")
+        if size != end:
+            raise InputError(f"The shard {path} has {size} bytes and should have {end}; {_AGAIN}.")
         return Shard(path, plan, first, count, dtype, shapes, starts, sums)
 
     def check(self, site: str, expected: str | None = None) -> None:
@@ -220,6 +225,17 @@ class Shard:
         )
 
 
+def _shape(given: Any) -> tuple[int, int, int]:
+    """[stimuli, tokens, d] of a header. Raises ValueError for anything else."""
+    if not (isinstance(given, list) and len(given) == 3 and all(type(n) is int and 0 < n < 2**40 for n in given)):
+        raise ValueError("shape")
+    return given[0], given[1], given[2]
+
+
+def _bytes(shape: tuple[int, int, int], dtype: str) -> int:
+    return shape[0] * shape[1] * shape[2] * DTYPES[dtype][1].itemsize
+
+
 _AGAIN = "delete the folder that holds it and capture again"
 
 
@@ -227,7 +243,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished folder. Raises InputError if it is missing, damaged, or of another version."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_bytes())
+        content = parsed_json(path.read_bytes())
         told = content["sha256"]
         kind = (content["format"], content["version"])
     except FileNotFoundError as error:
@@ -240,4 +256,36 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} is of format {kind[0]} version {kind[1]}; this version reads {FORMAT} {VERSION}.")
     if told != manifest_sha256(content):
         raise InputError(f"{path} is damaged (wrong checksum); {_AGAIN}.")
+    try:
+        _check_manifest(content)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged (its {error} cannot be); {_AGAIN}.") from error
     return content
+
+
+def _check_manifest(content: Mapping[str, Any]) -> None:
+    """Raises ValueError with what does not fit, or what reading it raises: a checksum says nothing of who wrote it."""
+    ids, lengths, sites = content["ids"], content["lengths"], content["sites"]
+    if not (ids and isinstance(ids, list) and all(isinstance(one, str) for one in ids) and len(set(ids)) == len(ids)):
+        raise ValueError("ids")
+    if content["dtype"] not in DTYPES:
+        raise ValueError("dtype")
+    if lengths is not None and not (len(lengths) == len(ids) and all(type(n) is int and n >= 0 for n in lengths)):
+        raise ValueError("lengths")
+    if not sites or not all(
+        type(one[key]) is int and one[key] > 0 for one in sites.values() for key in ("stored", "width")
+    ):
+        raise ValueError("sites")
+    first, per_shard = 0, content["shards"][0]["count"]
+    for number, shard in enumerate(content["shards"]):
+        if shard["file"] != f"{number:05d}.safetensors" or shard["first"] != first or type(shard["count"]) is not int:
+            raise ValueError("shards")
+        if (
+            shard["count"] != min(per_shard, len(ids) - first)
+            or shard["count"] < 1
+            or set(shard["sha256"]) != set(sites)
+        ):
+            raise ValueError("shards")
+        first += shard["count"]
+    if first != len(ids):
+        raise ValueError("shards")

@@ -49,6 +49,14 @@ def digest(inputs: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
+def parsed_json(data: bytes | str) -> Any:
+    """What JSON holds. Raises ValueError for what is none, also where it is nested too deeply to be read."""
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def file_sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hex."""
     with open(path, "rb") as file:
@@ -158,6 +166,11 @@ class Store:
         record = {"stage": stage, "inputs": inputs}
         there = intact(final)
         try:
+            if not there:
+                self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        try:
             while not there:
                 with claimed(
                     self.root, name, status=status, waiting=waiting, beat=self._beat, stale=self._stale
@@ -212,13 +225,14 @@ def _take_up(partial: Path, name: str, resumable: bool) -> None:
     partial.mkdir(parents=True, exist_ok=True)
 
 
-_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EEXIST)
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOTDIR,
+                 errno.EEXIST)  # fmt: skip
 
 
 def intact(folder: Path) -> bool:
     """Whether a folder holds a complete artefact whose files have the sizes and hashes that were recorded."""
     try:
-        recorded = json.loads((folder / RECORD).read_bytes())["files"]
+        recorded = parsed_json((folder / RECORD).read_bytes())["files"]
         return all(_described(folder / name) == about for name, about in recorded.items())
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return False

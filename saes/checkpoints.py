@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from bridge.errors import InputError
-from bridge.store import file_sha256, write_together
+from bridge.store import file_sha256, parsed_json, write_together
 from saes.sae import SAEConfig, SparseAutoencoder
 
 CFG = "cfg.json"
@@ -130,7 +130,7 @@ def _recorded(cfg: Mapping[str, Any]) -> dict[str, str]:
 def read_json(path: Path, wanted: str) -> dict[str, Any]:
     """A table from a JSON file. Raises InputError, with what was `wanted`, if it is missing or no such thing."""
     try:
-        content = json.loads(path.read_bytes())
+        content = parsed_json(path.read_bytes())
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); {wanted}.") from error
     except ValueError as error:
@@ -176,6 +176,11 @@ def of_sae_lens(cfg: Mapping[str, Any], tensors: Mapping[str, torch.Tensor], whe
         return SparseAutoencoder(_config(cfg), tensors)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    except (TypeError, ValueError, LookupError, AttributeError, RuntimeError) as error:
+        reason = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+        raise InputError(
+            f"{where}: configuration and tensors are not of one dictionary ({reason}); fetch or save it again."
+        ) from error
 
 
 def _current(cfg: dict[str, Any]) -> dict[str, Any]:
@@ -241,6 +246,10 @@ def _config(cfg: Mapping[str, Any]) -> SAEConfig:
     for name in ("d_in", "d_sae"):
         if not isinstance(cfg.get(name), int) or cfg[name] < 1:
             raise InputError(f"The configuration states {name} = {cfg.get(name)!r}; expected a positive whole number.")
+    for name, kind in (("d_out", int), ("k", int), ("architecture", str), ("normalize_activations", str),
+                       ("metadata", dict)):  # fmt: skip
+        if not isinstance(cfg.get(name), kind | None):
+            raise InputError(f"The configuration states {name} = {cfg[name]!r}, which is no {kind.__name__}.")
     metadata = dict(cfg.get("metadata") or {})
     if (reshape := cfg.get("reshape_activations", "none")) != "none":
         metadata["reshape_activations"] = reshape  # hook_z: heads are concatenated before they come here

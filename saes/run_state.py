@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from bridge.store import cannot_write
 from saes.course import Point, Watch
 from saes.settings import Training
@@ -98,7 +100,7 @@ class RunState:
         }
         temporary = self.path.with_name(f".{self.path.name}.tmp")
         try:
-            save_file(state, temporary, metadata=about)
+            save_file(state, temporary, metadata={**about, "sha256": _sealed(about, state)})
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
@@ -121,6 +123,8 @@ class RunState:
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError):
             return  # damaged: the training starts again
+        if about.pop("sha256", None) != _sealed(about, state):
+            return
         for number, job in enumerate(self.jobs):
             mine = {key.removeprefix(f"{number}."): v for key, v in state.items() if key.startswith(f"{number}.")}
             trainees[job.name].restore(mine)
@@ -129,3 +133,12 @@ class RunState:
         self.history = {
             name: [Point(**point) for point in points] for name, points in json.loads(about["history"]).items()
         }
+
+
+def _sealed(about: Mapping[str, str], state: Mapping[str, torch.Tensor]) -> str:
+    """sha256 over all that a checkpoint holds: a training that went on from damaged numbers would not show it."""
+    found = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name, value in sorted(state.items()):
+        found.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
+        found.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -58,7 +58,10 @@ def read_content(path: Path, stream: BinaryIO | None = None) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
+        _refuse_compressed(path, stream)
         return torch.load(path if stream is None else stream, map_location="cpu", weights_only=True)
+    except InputError:
+        raise
     except pickle.UnpicklingError as error:
         raise InputError(
             f"The checkpoint {path} holds pickled Python objects, which could run code on loading; save its "
@@ -68,6 +71,23 @@ def read_content(path: Path, stream: BinaryIO | None = None) -> Any:
         raise InputError(
             f"The checkpoint {path} cannot be read ({_first_line(error)}); fetch or save it again."
         ) from error
+
+
+def _refuse_compressed(path: Path, stream: BinaryIO | None) -> None:
+    """Raises InputError for a torch file with compressed records: torch writes none, and they unpack to any size."""
+    from zipfile import ZIP_STORED, ZipFile, is_zipfile
+
+    source = path if stream is None else stream
+    at = None if stream is None else stream.tell()
+    if is_zipfile(source):
+        with ZipFile(source) as archive:
+            if any(entry.compress_type != ZIP_STORED for entry in archive.infolist()):
+                raise InputError(
+                    f"The checkpoint {path} holds compressed records, which torch never writes; save it again with "
+                    "torch.save, best as .safetensors."
+                )
+    if stream is not None and at is not None:
+        stream.seek(at)
 
 
 def load_weights(module: nn.Module, path: Path, name: str) -> None:

@@ -94,7 +94,7 @@ def _archive(path: str) -> ZipFile:
 
     try:
         return _opened(path, os.getpid())
-    except (OSError, BadZipFile) as error:
+    except (OSError, BadZipFile, NotImplementedError, ValueError, OverflowError) as error:
         why = "no such file" if isinstance(error, FileNotFoundError) else str(error)
         raise InputError(f"The zip file {path} cannot be read ({why}); give a complete zip file.") from error
 
@@ -140,7 +140,7 @@ class ZipSource:
         try:
             with _archive(path).open(name) as file:
                 data = file.read(LARGEST + 1)
-        except (KeyError, BadZipFile, ZlibError, NotImplementedError, RuntimeError, EOFError) as error:
+        except (KeyError, BadZipFile, ZlibError, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
             raise OSError(str(error)) from error
         if len(data) > LARGEST:
             raise OSError(f"it unpacks to more than {LARGEST // 2**20} MiB")
