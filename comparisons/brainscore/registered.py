@@ -6,7 +6,7 @@ storage knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -185,15 +185,12 @@ def checked_disjoint(shown: StimulusSet, others: StimulusSet) -> None:
     it is judged on is no evidence."""
     import hashlib
 
-    def hashes(stimuli: StimulusSet, rows: Sequence[int]) -> list[str]:
-        found = []
-        for row in rows:
-            image = stimuli.image(row)
-            found.append(hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest())
-        return found
+    def hashes(stimuli: StimulusSet) -> list[str]:
+        images = (stimuli.image(row) for row in range(len(stimuli)))
+        return [hashlib.sha256(image.tobytes() + str(image.shape).encode()).hexdigest() for image in images]
 
-    mine = set(hashes(shown, range(len(shown))))
-    same = [row for row, sha in enumerate(hashes(others, range(len(others)))) if sha in mine]
+    mine = set(hashes(shown))
+    same = [row for row, sha in enumerate(hashes(others)) if sha in mine]
     if same:
         raise InputError(
             f"{len(same)} of {len(others)} images of {others.name!r}, on which features would be chosen, are among "

@@ -14,14 +14,12 @@ from bridge.errors import InputError
 from bridge.streams import Site
 from comparisons.brainscore.benchmarks import Ready
 from comparisons.brainscore.features import identified
-from comparisons.brainscore.memory import GIB, Fitted, demand, fitted
-from comparisons.brainscore.registered import checked_disjoint
+from comparisons.brainscore.memory import GIB, Demand, Fitted, demand, fitted
 from comparisons.brainscore.scoring import SitesScored
 from comparisons.features import Features, parted
 
 if TYPE_CHECKING:
     from bridge.stimuli.base import StimulusSpec
-    from bridge.stimuli.stimulus_set import StimulusSet
     from comparisons.kinds.brain_score import BrainScoreComparison
     from comparisons.plan import Progress
 
@@ -31,21 +29,17 @@ STIMULI = 64
 
 def looked_at(
     ready: Sequence[Ready],
-    stimuli: StimulusSet,
     sites: Mapping[str, Mapping[str, Site]],
     tokens: Any,
     spec: BrainScoreComparison,
-    others: StimulusSet | None,
 ) -> dict[str, Any]:
     """What the benchmarks are, and how much memory each model's sites will take: known before anything is captured.
 
-    `sites` are each model's; `tokens` which of theirs are kept; `others` the images on which features are chosen.
-    Raises InputError for what cannot be scored, too little memory, or images that stand on both sides.
+    `sites` are each model's; `tokens` which of theirs are kept. Raises InputError where there is nothing to score, or
+    too little memory.
     """
     if not ready:
         raise InputError("There is nothing to score: the recordings hold none of the regions; name others.")
-    if others is not None:
-        checked_disjoint(stimuli, others)
     need = _need(ready, spec)
     memory = {}
     for model, known in sites.items():
@@ -83,10 +77,13 @@ def kept_tokens(site: Site, tokens: Any) -> int:
     return min(int(tokens), site.tokens - site.prefix) if isinstance(tokens, int) else 1
 
 
-def _need(ready: Sequence[Ready], spec: BrainScoreComparison) -> Any:
+def _need(ready: Sequence[Ready], spec: BrainScoreComparison) -> Demand:
     methods = [one.known.method if one.known is not None else one.metric for one in ready]
     bins = max(one.bins for one in ready)
-    return demand(most_stimuli(ready), methods, spec.theirs != "none", bins)
+    need = demand(most_stimuli(ready), methods, spec.theirs != "none", bins)
+    # A ceiling takes the mean over half of the trials, and what marks those that are missing.
+    trials = max((one.known.trials.nbytes for one in ready if one.known and one.known.trials is not None), default=0)
+    return Demand(need.fixed + 2 * trials, need.each)
 
 
 @dataclass(frozen=True)

@@ -135,12 +135,13 @@ class BrainScoreComparison(ComparisonSpec):
             return list(own(found, planner.stimuli, self.regions, self.metrics, self.stratify))
 
         def look(folder: Path, needed: Mapping[str, Path], progress: Progress) -> None:
+            from comparisons.brainscore.registered import checked_disjoint
             from comparisons.brainscore.stages import looked_at
 
-            stimuli = planner.stimuli if brain is not None else shown.load()
             sites = {model.name: planner.chosen(model, plain) for model in config.models} if plain else {}
-            other = None if chosen_on is None else chosen_on.load()
-            about = looked_at(load(needed), stimuli, sites, config.capture.tokens, self, other)
+            about = looked_at(load(needed), sites, config.capture.tokens, self)
+            if chosen_on is not None:
+                checked_disjoint(planner.stimuli if brain is not None else shown.load(), chosen_on.load())
             write_atomically(folder / "benchmarks.json", json.dumps(about))
 
         plain = [pattern for pattern in self.sites if "/" not in pattern]
