@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+FEW = 16
+"""Images that are read again in other batches."""
+
 
 def main(asked_file: str, answer_file: str) -> None:
     """Answer, step by step; what goes wrong with one model is its answer."""
@@ -62,7 +65,7 @@ def measured(identifier: str, asked: dict[str, Any]) -> dict[str, Any]:
             name: values[np.argsort(order)]
             for name, values in read(extractor, [paths[i] for i in order], layers, own).items()
         },
-        **{f"batches of {size}": read(extractor, paths, layers, size) for size in asked["batches"]},
+        **{f"in batches of {size}": read(extractor, paths[:FEW], layers, size) for size in asked["batches"]},
     }
     found: dict[str, Any] = {
         "regions": regions,
@@ -83,7 +86,7 @@ def read(extractor: Any, paths: list[str], layers: list[str], size: int) -> dict
 
 
 def described(values: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Numbers of one layer's features [images, ...]."""
+    """Numbers of one layer's features [images, ...]; `others` are of the same images, or of the first of them."""
     flat = values.reshape(len(values), -1).astype(np.float64)
     finite = bool(np.isfinite(flat).all())
     scale = float(np.abs(flat).max()) or 1.0
@@ -94,7 +97,8 @@ def described(values: np.ndarray, others: dict[str, np.ndarray]) -> dict[str, An
         "rank": int(np.linalg.matrix_rank(flat - flat.mean(0))) if finite else 0,
         "constant": int((np.ptp(flat, axis=0) == 0).sum()),
         "differences": {
-            key: float(np.abs(one.reshape(flat.shape) - flat).max() / scale) for key, one in others.items()
+            key: float(np.abs(one.reshape(len(one), -1) - flat[: len(one)]).max() / scale)
+            for key, one in others.items()
         },
     }
 

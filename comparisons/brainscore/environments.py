@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock
@@ -81,6 +82,7 @@ def found_uv() -> str:
     return found
 
 
+@cache
 def pinned() -> list[str]:
     """What is installed here, as constraints: NAME==VERSION, sorted; without what was installed from a folder."""
     found = {}
