@@ -41,6 +41,7 @@ def banded_ridge(
     penalties: Sequence[float] | np.ndarray = PENALTIES,
     groups: Sequence[Any] | None = None,
     scale: Scale = "features",
+    choice: Literal["float64", "float32"] = "float64",
 ) -> Banded:
     """Predict `responses` [n, neuroid] from bands of features [n, p_g], and from all but each, and each alone.
 
@@ -50,7 +51,8 @@ def banded_ridge(
     features are only centred (`"none"`). `ratios` [k, band] are the vectors to choose among (default: `band_ratios`);
     zeros leave bands out, and every band alone and all but every band must be among them. `penalties` are multiples of
     the number of training stimuli. `groups` [neuroid] names those that share their choice (default: none do). `splits`
-    default to five folds.
+    default to five folds. With `choice="float32"` the errors that ratios and penalties are chosen by are right to about
+    1e-5 of their size, in half of the time; fits and predictions are double always.
 
     Raises InputError for shapes that do not fit, values that are not finite, and ratios without the models needed.
     """
@@ -86,7 +88,8 @@ def banded_ridge(
             fold = _Fold.make(values, rows[train], rows[test], scale)
             y = responses[np.ix_(rows[train], mine)]
             mean = y.mean(axis=0)
-            fits = _fit(fold, y - mean, candidates, models, np.asarray(penalties) * len(train), labels[mine])
+            strengths = np.asarray(penalties) * len(train)
+            fits = _fit(fold, y - mean, candidates, models, strengths, labels[mine], choice)
             place = np.ix_(kept[number], mine)
             found[()][number][place] = mean
             for model, fit in fits.items():
@@ -208,6 +211,7 @@ def _fit(
     models: Mapping[tuple[str, ...], np.ndarray],
     penalties: np.ndarray,
     labels: np.ndarray,
+    choice: Literal["float64", "float32"],
 ) -> dict[tuple[str, ...], _Fit]:
     """The fit of each model, with the least leave-one-out error among its candidates (a mask each) and the penalties.
 
@@ -220,7 +224,7 @@ def _fit(
     for number, ratios in enumerate(candidates):
         vectors, values = fold.spectrum(ratios)
         z = vectors.T @ y
-        errors = leave_one_out_errors(vectors, values, z, y, penalties)
+        errors = leave_one_out_errors(vectors, values, z, y, penalties, choice)
         for mine in shared:
             errors[:, mine] = errors[:, mine].mean(axis=1, keepdims=True)
         own = np.argmin(errors, axis=0)

@@ -96,7 +96,8 @@ def unique_simple(
     if not varying.any():
         return {}
     both = {SIMPLE: simple, COMPLEX: complex_}
-    fitted = banded_ridge(both, mean[:, varying], splits=folds_of(len(mean), seed=seed), penalties=PENALTIES)
+    splits = folds_of(len(mean), seed=seed)
+    fitted = banded_ridge(both, mean[:, varying], splits=splits, penalties=PENALTIES, choice="float32")
     found = {}
     for region in dict.fromkeys(regions):
         mine = names[varying] == region
