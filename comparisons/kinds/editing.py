@@ -223,7 +223,8 @@ class EditingComparison(ComparisonSpec):
                 for name, found in blocks.items()
             }
             verdicts = []
-            for subject, these in ((network.name, network.trained), (f"{network.name}, plain twin", network.plain)):
+            twin = network.plain[0] if len(network.plain) == 1 else f"{network.name}, plain twin"
+            for subject, these in ((network.name, network.trained), (twin, network.plain)):
                 if these:
                     own = Counts.total([trusted[name] for name in these])
                     said = editing_verdict(subject, own, [trusted[name] for name in network.untrained])

@@ -1,7 +1,9 @@
 """The latents of a model's dictionaries along its stream: which match which, and how well seeds of one site agree.
 
-Sites that share a basis are matched by decoder cosine, others by the correlation of activations over the same stimuli;
-the seed ceiling of a step is measured in the same way.
+Sites that share a basis can be matched by decoder cosine, all by the correlation of activations over the same stimuli.
+Where several seeds are there, the measure is the one on which they agree more at the site reached, which says nothing
+of the sites before it: in few dimensions many directions are near each other by chance, and decoder cosine then finds
+not even the same features of the same site. The seed ceiling of a step is measured in the same way as the step.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bridge.streams import Site
-from comparisons.persistence.survival import STRATA, Ceiling, Features, stratum
+from comparisons.persistence.survival import GROUPS, Ceiling, Features, members, stratum
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -127,15 +129,16 @@ class How:
     """Parts a side in which activations are pooled before they are correlated."""
 
 
-def comparable(a: Coded, b: Coded, one: Site, other: Site) -> How:
-    """Decoder cosine in one basis. Else activation correlation, in the finest grid of at most `CELLS` x `CELLS` parts
-    that divides both sites' grids: the same place of the same image stands in one row."""
-    if one.basis == other.basis:
-        return How("decoder cosine")
-    if a.grid is None or b.grid is None:
-        return How("activation correlation")
-    common = math.gcd(*a.grid, *b.grid)
-    return How("activation correlation", max(n for n in range(1, CELLS + 1) if common % n == 0))
+def comparable(a: Coded, b: Coded, one: Site, other: Site) -> list[How]:
+    """How two sites can be compared: by decoder cosine in one basis; by activation correlation, in the finest grid of
+    at most `CELLS` x `CELLS` parts that divides both sites' grids: the same place of the same image stands in one row.
+    """
+    cells = 1
+    if a.grid is not None and b.grid is not None:
+        common = math.gcd(*a.grid, *b.grid)
+        cells = max(n for n in range(1, CELLS + 1) if common % n == 0)
+    by_activity = How("activation correlation", cells)
+    return [How("decoder cosine"), by_activity] if one.basis == other.basis else [by_activity]
 
 
 def match(a: Coded, b: Coded, sites: Mapping[str, Site], how: How, seed: int = 0) -> Matching:
@@ -158,7 +161,7 @@ class Matched:
     features: list[Features]
     partners: dict[tuple[int, int], NDArray[np.intp]]
     ceilings: dict[str, Ceiling]
-    """By stratum of simplicity, and `all`."""
+    """By group (`survival.GROUPS`)."""
     pairs: list[dict[str, Any]]
 
 
@@ -177,22 +180,30 @@ def matched_latents(
     count = len(sites)
     by_name = {site.name: site for site in sites}
     first = [own[0] for own in seeds]
-    partners, pairs = match_sites_of(first, sites, seed=seed, progress=progress)
     labels = [stratum(values) for values in simplicity]
     rates: dict[str, Ceiling] = {
-        name: Ceiling(np.full((count, count), np.nan), np.zeros((count, count))) for name in (*STRATA, "all")
+        name: Ceiling(np.full((count, count), np.nan), np.zeros((count, count))) for name in GROUPS
     }
     stability = []
+    chosen: dict[tuple[int, int], How] = {}
     for k in range(count):
-        how = [comparable(first[j], first[k], sites[j], sites[k]) for j in range(k)]
-        for one in dict.fromkeys(how):
-            crossed = [match(first[k], other, by_name, one, seed) for other in seeds[k][1:]]
-            compared = [j for j in range(k) if how[j] == one]
+        offered = [comparable(first[j], first[k], sites[j], sites[k]) for j in range(k)]
+        crossed = {
+            one: [match(first[k], other, by_name, one, seed) for other in seeds[k][1:]]
+            for one in dict.fromkeys(one for ways in offered for one in ways)
+        }
+        agreement = {one: float(np.nan_to_num(np.mean([m.rate() for m in found]))) for one, found in crossed.items()}
+        for j, ways in enumerate(offered):
+            how = chosen[j, k] = max(ways, key=agreement.__getitem__)
             for name, ceiling in rates.items():
-                among = first[k].alive & ((labels[k] == name) if name != "all" else True)
-                rate = np.mean([found.rate(among) for found in crossed]) if among.any() else np.nan
-                ceiling.rate[compared, k], ceiling.count[compared, k] = rate, among.sum() * len(crossed)
+                among = first[k].alive & members(labels[k], name)
+                rate = np.mean([found.rate(among) for found in crossed[how]]) if among.any() else np.nan
+                ceiling.rate[j, k], ceiling.count[j, k] = rate, among.sum() * len(crossed[how])
         stability.append(_stability(first[k], seeds[k][1:]))
+        if progress is not None:
+            progress(0.5 * (k + 1) / count)
+    later = None if progress is None else lambda share: progress(0.5 + 0.5 * share)
+    partners, pairs = match_sites_of(first, sites, chosen, seed=seed, progress=later)
     features = [
         Features(one.alive, np.asarray(simple, np.float64), one.density, stable)
         for one, simple, stable in zip(first, simplicity, stability, strict=True)
@@ -203,18 +214,19 @@ def matched_latents(
 def match_sites_of(
     latents: Sequence[Coded],
     sites: Sequence[Site],
+    chosen: Mapping[tuple[int, int], How] | None = None,
     *,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> tuple[dict[tuple[int, int], NDArray[np.intp]], list[dict[str, Any]]]:
     """The partners of one dictionary's latents between all pairs j < k of sites ([m_j] each, -1 for none), and each
-    pair's counts for a reader."""
+    pair's counts for a reader. Where no measure was `chosen`: decoder cosine in one basis, else correlation."""
     by_name = {site.name: site for site in sites}
     partners: dict[tuple[int, int], NDArray[np.intp]] = {}
     told: list[dict[str, Any]] = []
     for k in range(len(sites)):
         for j in range(k):
-            how = comparable(latents[j], latents[k], sites[j], sites[k])
+            how = chosen[j, k] if chosen else comparable(latents[j], latents[k], sites[j], sites[k])[0]
             found = match(latents[j], latents[k], by_name, how, seed)
             partners[j, k] = found.partners()
             told.append({"sites": [sites[j].name, sites[k].name], **vars(how), "pairs": len(found.a),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bridge.store import write_atomically
 from bridge.streams import Site
 from comparisons.persistence.networks import decode_baselines, decode_network
+from comparisons.persistence.survival_results import ablation_results, in_words, survival_results
 from comparisons.persistence.variables import ORIENTATION
 from comparisons.verdicts.evidence import Estimate
 from comparisons.verdicts.persistence import SiteD, network_persistence
@@ -242,15 +243,11 @@ def _add_results(planner: Planner, spec: PersistenceComparison, parts: list[Part
                 "ablation": None,
             }
             for stage in part.survival:
-                from comparisons.persistence.survival_results import survival_results
-
                 lasting = json.loads((needed[stage] / SURVIVAL).read_text())
                 found, without = survival_results(lasting, {**about, "artefacts": [keys[stage]]})
                 results, dropped = results + found, dropped + without
                 entry["survival"].append(lasting)
             if part.ablation:
-                from comparisons.persistence.survival_results import ablation_results
-
                 lost = json.loads((needed[part.ablation] / ABLATION).read_text())
                 found, without = ablation_results(lost, {**about, "artefacts": [keys[part.ablation]]}, spec.draws)
                 results, dropped = results + found, dropped + without
@@ -365,6 +362,7 @@ def verdicts(together: Mapping[str, Any]) -> list[Verdict]:
             beside.append("beside it, D at their last site, never subtracted: " + "; ".join(others))
         if baselines:
             beside.append("without a network: " + "; ".join(baselines))
+        beside += filter(None, map(in_words, one["survival"]))
         curve = [
             SiteD(point["site"], point["depth"], Estimate(point["d"], point["se"]))
             for point in _primary(one["points"])

@@ -28,6 +28,8 @@ from probes.simplicity import COMPLEX_TO, SIMPLE_FROM
 
 Array = NDArray[np.float64]
 STRATA = ("simple", "between", "complex")
+GROUPS = ("all", *STRATA, "not simple")
+"""What is followed: everything, each stratum, and all that is not simple together, since the extremes alone are few."""
 EVENTS_A_COVARIATE = 10
 """Deaths that a covariate of the Cox model needs at least (Peduzzi et al. 1995)."""
 
@@ -39,6 +41,13 @@ def stratum(simplicity: Array) -> NDArray[np.str_]:
         ["undefined", "simple", "complex"],
         default="between",
     )
+
+
+def members(labels: NDArray[np.str_], group: str) -> NDArray[np.bool_]:
+    """Which features, by their strata, belong to one of `GROUPS`; those without a score to `all` alone."""
+    if group == "all":
+        return np.ones(len(labels), bool)
+    return np.isin(labels, ("between", "complex")) if group == "not simple" else labels == group
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ from typing import Any
 
 from bridge.errors import InputError
 from comparisons.persistence.matched_latents import Matched
-from comparisons.persistence.survival import STRATA, cox, kaplan_meier, lives, stratum
-
-CURVES_OF = ("all", *STRATA)
+from comparisons.persistence.survival import GROUPS, cox, kaplan_meier, lives, members, stratum
 
 
 def summarised(matched: Matched) -> dict[str, Any]:
@@ -18,8 +16,8 @@ def summarised(matched: Matched) -> dict[str, Any]:
     features = lives(matched.features, matched.partners)
     labels = stratum(features.simplicity)
     curves = {}
-    for name in CURVES_OF:
-        own = features if name == "all" else features.of(labels == name)
+    for name in GROUPS:
+        own = features.of(members(labels, name))
         curve = kaplan_meier(own, matched.ceilings[name]).as_json()
         curves[name] = {
             **curve,
@@ -41,6 +39,43 @@ def summarised(matched: Matched) -> dict[str, Any]:
     return {"curves": curves, "hazard": hazard, "ceilings": rates, "pairs": pairs}
 
 
+def expected_deaths(curve: Mapping[str, Any]) -> float:
+    """Deaths that would be counted if no feature ever died, and dictionaries only disagreed as two seeds of one site
+    do: sum over ages of the number at risk times one less the seed ceiling; NaN where the ceiling is not known."""
+    rates = [math.nan if rate is None else rate for rate in curve["ceiling"]]
+    return sum(count * (1 - rate) for count, rate in zip(curve["at_risk"], rates, strict=True))
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """What one dictionary's survival says, and how much it can say; empty where nothing is born before the last site.
+
+    Where seeds share few features, most deaths are those of dictionaries, and neither the order of the curves nor a
+    hazard ratio near 1 says that features live alike.
+    """
+    curves, hazard = found["curves"], found["hazard"]
+    every = curves["all"]
+    if not every["ages"]:
+        return ""
+    deaths = sum(every["deaths"])
+    said = [f"survival of {found['dictionary']}'s features: {deaths} of {every['at_risk'][0]} are not found again"]
+    expected = expected_deaths(every)
+    if math.isfinite(expected):
+        said.append(f"{expected:.0f} would not be if seeds alone disagreed")
+    for group in ("simple", "not simple"):
+        values = curves[group]["corrected"]
+        if values and values[0] is not None:
+            low, high = curves[group]["corrected_interval"][0]
+            within = "" if low is None else f" [{low:.2f}, {high:.2f}]"
+            said.append(f"one site on, {values[0]:.2f}{within} of the {group} ones are left over the seed ceiling")
+    if hazard["why"]:
+        said.append(f"no hazard ratio ({hazard['why'].rstrip('.')})")
+    else:
+        low, high = hazard["interval"]
+        cannot = ", which cannot tell whether simple ones last longer" if low < 1 < high else ""
+        said.append(f"hazard ratio of simplicity {hazard['ratio']:.2f} [{low:.2f}, {high:.2f}]{cannot}")
+    return "; ".join(said)
+
+
 def survival_results(found: Mapping[str, Any], about: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
     """Results of one dictionary's survival, and what has no number and why."""
     name = found["dictionary"]
@@ -56,6 +91,7 @@ def survival_results(found: Mapping[str, Any], about: Mapping[str, Any]) -> tupl
     }
     results, dropped = [], []
     sites = len(found["sites"])
+    measures = " and ".join(sorted({one["by"] for one in found["pairs"]}))
     for stratum_name, curve in found["curves"].items():
         which = "features" if stratum_name == "all" else f"{stratum_name} features"
         if not curve["ages"]:
@@ -63,7 +99,8 @@ def survival_results(found: Mapping[str, Any], about: Mapping[str, Any]) -> tupl
             continue
         said = [
             f"{curve['features']} {which} of {sites} sites, {found['seeds']} seeds; matched by mutual nearest "
-            "neighbours above the 99th percentile of the null; a life ends at the first site without a match"
+            f"neighbours above the 99th percentile of the null ({measures}: that on which seeds agree more); a life "
+            "ends at the first site without a match"
         ]
         for key, measure, note in (
             ("survival", f"survival of {which} to age {curve['ages'][-1]}", "Kaplan-Meier, no ceiling"),

@@ -60,7 +60,7 @@ def test_streams_keep_their_latents_and_chains_delete_them(config: dict[str, Any
     assert abs(causal["residual"]) < 0.2
     assert causal["plain"] == pytest.approx(-1, abs=0.1)
     verdicts = {one["subject"]: one for part in found for one in part.get("verdicts", [])}
-    assert set(verdicts) == {"narrow", "narrow, plain twin"}
+    assert set(verdicts) == {"narrow", "plain"}
     assert all(one["answer"] == "INCONCLUSIVE" for one in verdicts.values()), "24 latents are too few"
     assert verdicts["narrow"]["numbers"]["median edit slope, plain"] == pytest.approx(slope["plain"])
     stage = next(name for name in plan.results if name.startswith("editing residual"))

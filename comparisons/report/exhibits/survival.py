@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.persistence.survival_results import expected_deaths
 from comparisons.report.drawing import COLOURS, FAINT, INK, MUTED
 from comparisons.report.exhibits.picture import Picture, instead, legend, named, panels, slug, title
-from comparisons.report.wording import number
+from comparisons.report.wording import listed, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LINES = {"simple": (COLOURS[0], (None, None), "o"), "complex": (COLOURS[1], (5.0, 1.4, 1.0, 1.4), "s")}
-"""Colour, dash and marker of the strata that are drawn; those between are in the table."""
+LINES = {"simple": (COLOURS[0], (None, None), "o"), "not simple": (COLOURS[1], (5.0, 1.4, 1.0, 1.4), "s")}
+"""Colour, dash and marker of the groups that are drawn; the complex extreme is in the table."""
 FEW = 10
 """Features at risk below which a step says little, and is drawn faint."""
 
@@ -96,7 +98,7 @@ def _draw(axes: Axes, curves: Mapping[str, Any], key: str, oldest: int) -> None:
 
 def _nothing(curves: Mapping[str, Any], key: str) -> str:
     if not any(curves[stratum]["ages"] for stratum in LINES):
-        return "no simple or complex feature\nis born before the last site"
+        return "no feature with a score\nis born before the last site"
     return (
         "no survival over the ceiling:\nno seed finds the features\nof another at some site"
         if key == "corrected"
@@ -136,15 +138,16 @@ def _times(value: float) -> str:
 def _caption(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> str:
     first = mine[0][1]
     lost = [f"{model['name']}: {one['hazard']['why']}" for model, one in mine if one["hazard"]["why"]]
+    open_ = [model["name"] for model, one in mine if not one["hazard"]["why"] and _holds_one(one["hazard"])]
     rare = sorted({stratum for _, one in mine for stratum in LINES if _rare(one["curves"][stratum])})
     parts = [
         f"Kaplan-Meier survival of the latents of {name} ({first['seeds']} seeds) over {len(first['sites'])} sites of "
         "the stream, by age in sites: a feature is born where no earlier site has it, and dies at the first later site "
-        "without a match. Simple: Gabor simplicity of .5 or more; complex: .1 or less. Bands: 95% intervals.",
+        "without a match. Simple: Gabor simplicity of .5 or more. Bands: 95% intervals.",
         "Above, dotted: what would be left if no feature ever died, and only seeds of one site disagreed. Below, each "
         "step is divided by that rate, so that 1 means kept as well as seeds agree; the truth lies between the two. "
         "Numbers: features at risk before each age.",
-        "If a stream keeps what is simple, the simple line stays near its ceiling, above that of complex features "
+        "If a stream keeps what is simple, the simple line stays near its ceiling, above that of all others "
         "(hazard ratio below 1), in the network with skips but not in its plain twin; if each stage replaces its "
         "input, it falls at once. An untrained network's dictionaries are the control: what they show, the "
         "architecture and the stimuli give.",
@@ -154,9 +157,32 @@ def _caption(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> s
             f"Thin lines: fewer than {FEW} features at risk ({' and '.join(rare)} ones in some network), too few to "
             "read a trend from."
         )
+    parts.append(_expected(mine))
+    if open_:
+        parts.append(
+            f"The interval of the hazard ratio holds 1 ({listed(open_)}): whether simple features last is open."
+        )
     if lost:
         parts.append("No hazard ratio, " + "; ".join(lost))
-    return " ".join(parts)
+    return " ".join(filter(None, parts))
+
+
+def _expected(mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> str:
+    """How many of the deaths are dictionaries' rather than features'."""
+    told = []
+    for model, one in mine:
+        every = one["curves"]["all"]
+        expected = expected_deaths(every)
+        if every["ages"] and math.isfinite(expected):
+            told.append(f"{expected:.0f} of {sum(every['deaths'])} in {model['name']}")
+    if not told:
+        return ""
+    return f"Deaths to be expected if no feature died and seeds alone disagreed: {listed(told)}."
+
+
+def _holds_one(hazard: Mapping[str, Any]) -> bool:
+    low, high = hazard["interval"]
+    return bool(low < 1 < high)
 
 
 def _rare(curve: Mapping[str, Any]) -> bool:

@@ -123,10 +123,39 @@ def test_places_are_compared_with_the_same_places() -> None:
         Coded(base.sae, csr_matrix(values.reshape(-1, M)), IDS, (values > 0).mean(axis=(0, 1, 2)), grid)
         for values, grid in ((fine, (4, 4)), (coarse, (2, 2)))
     ]
-    assert comparable(*sides, one, other) == How("activation correlation", 2)
+    assert comparable(*sides, one, other) == [How("activation correlation", 2)]
     partners, told = match_sites_of(sides, [one, other])
     np.testing.assert_array_equal(partners[0, 1][:4], [9, 8, 7, 6])
     assert told[0]["cells"] == 2
     whole = [Coded(side.sae, side.codes, side.ids, side.density) for side in sides]
-    assert comparable(*whole, one, other).cells == 1
+    assert [how.cells for how in comparable(*whole, one, other)] == [1]
     assert (match_sites_of(whole, [one, other])[0][0, 1] == -1).all(), "in whole images they are always active"
+
+
+def test_the_measure_is_the_one_on_which_seeds_agree_more() -> None:
+    """Directions drawn anew for every seed and site, codes shared: cosine finds nothing, not even between seeds. And
+    the reverse: then sites of one basis are matched by their directions."""
+    sites = [site(0, "a"), site(1, "a")]
+    score = [np.full(M, 0.9)] * 2
+    by_codes = [
+        [dictionary(directions(M, 10 * k + s), codes(M, 1), where) for s in range(3)] for k, where in enumerate(sites)
+    ]
+    found = matched_latents(by_codes, sites, score)
+    assert [one["by"] for one in found.pairs] == ["activation correlation"]
+    assert found.ceilings["all"].rate[0, 1] > 0.95
+    assert (found.partners[0, 1] == np.arange(M)).mean() > 0.95
+    by_directions = [
+        [dictionary(directions(M, 1), codes(M, 10 * k + s), where) for s in range(3)] for k, where in enumerate(sites)
+    ]
+    found = matched_latents(by_directions, sites, score)
+    assert [one["by"] for one in found.pairs] == ["decoder cosine"]
+    assert (found.partners[0, 1] == np.arange(M)).mean() > 0.95
+
+
+def test_a_sites_groups_have_their_own_ceilings() -> None:
+    sites = [site(0, "a"), site(1, "a")]
+    score = np.concatenate([np.full(20, 0.9), np.full(20, 0.3), np.full(20, 0.0)])
+    own = [[dictionary(directions(M, 1), codes(M, 1), where) for _ in range(3)] for where in sites]
+    found = matched_latents(own, sites, [score] * 2)
+    counts = {name: ceiling.count[0, 1] for name, ceiling in found.ceilings.items()}
+    assert counts == {"all": 120, "simple": 40, "between": 40, "complex": 40, "not simple": 80}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from comparisons.persistence.matched_latents import Matched
-from comparisons.persistence.survival import STRATA, Ceiling, Features
-from comparisons.persistence.survival_results import summarised
+from comparisons.persistence.survival import GROUPS, Ceiling, Features
+from comparisons.persistence.survival_results import expected_deaths, in_words, summarised
 from comparisons.report.exhibits.survival import survival
 
 SITES, LATENTS = 4, 80
@@ -26,9 +26,7 @@ def planted(keep: dict[str, float], *, rate: float = 0.8, simple: float = 0.5, s
         for j in range(k):
             chance = np.where(features[j].simplicity > 0.5, keep["simple"], keep["complex"])
             partners[j, k] = np.where(rng.random(LATENTS) < chance, np.arange(LATENTS), -1)
-    ceilings = {
-        name: Ceiling(np.full((SITES, SITES), rate), np.full((SITES, SITES), 40.0)) for name in (*STRATA, "all")
-    }
+    ceilings = {name: Ceiling(np.full((SITES, SITES), rate), np.full((SITES, SITES), 40.0)) for name in GROUPS}
     told = summarised(Matched(features, partners, ceilings, []))
     return {"dictionary": "topk", "seeds": 3, "sites": [f"blocks.{k}.hook_resid_post" for k in range(SITES)], **told}
 
@@ -45,7 +43,7 @@ def test_curves_ceilings_and_numbers_at_risk_are_those_that_were_found() -> None
     found = planted({"simple": 0.9, "complex": 0.3})
     (picture,) = survival([network("net", "trained", found), network("untrained", "untrained", found)])
     above, other, below, _ = picture.figure.axes
-    for stratum in ("simple", "complex"):
+    for stratum in ("simple", "not simple"):
         curve = found["curves"][stratum]
         assert np.round([1, *curve["survival"]], 6).tolist() in steps(above)
         assert np.round([1, *np.cumprod(curve["ceiling"])], 6).tolist() in steps(above)
@@ -61,6 +59,11 @@ def test_curves_ceilings_and_numbers_at_risk_are_those_that_were_found() -> None
     assert other.get_title(loc="left") == "untrained"
     assert "over the seed ceiling" in picture.words
     assert "No hazard ratio" not in picture.caption
+    assert "is open" not in picture.caption
+    every = found["curves"]["all"]
+    expected = sum(0.2 * count for count in every["at_risk"])
+    assert expected_deaths(every) == pytest.approx(expected)
+    assert f"{expected:.0f} of {sum(every['deaths'])} in net and" in picture.caption
     assert "Thin lines" not in picture.caption
 
 
@@ -79,6 +82,19 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
     _, below = picture.figure.axes
     assert "no survival over the ceiling" in below.texts[0].get_text()
     assert "over the seed ceiling" not in picture.words
+
+
+def test_words_say_how_much_of_it_is_the_seeds_and_what_stays_open() -> None:
+    said = in_words(planted({"simple": 0.5, "complex": 0.5}, rate=0.5))
+    assert "would not be if seeds alone disagreed" in said
+    assert "which cannot tell whether simple ones last longer" in said
+    assert "of the simple ones are left over the seed ceiling" in said
+    told = in_words(planted({"simple": 0.9, "complex": 0.2}))
+    assert "cannot tell" not in told
+    unknown = in_words(planted({"simple": 1.0, "complex": 1.0}, rate=float("nan")))
+    assert "no hazard ratio (0 deaths of" in unknown
+    assert "seeds alone" not in unknown
+    assert "ceiling" not in unknown
 
 
 def test_a_network_without_dictionaries_is_left_out_and_each_dictionary_has_its_picture() -> None:
