@@ -200,6 +200,19 @@ def _levels(values: list[Any]) -> NDArray[np.intp]:
     return codes
 
 
+KEPT, KEPT_SIZE = 1344, 128
+"""Drawn images that are kept in memory, and the size up to which they are (66 MB in all)."""
+
+
+@lru_cache(maxsize=KEPT)
+def _drawn(key: BatteryKey, index: int) -> NDArray[np.uint8]:
+    from bridge.stimuli.procedural.canvas import Canvas, to_uint8
+
+    row = battery_rows(key)[index]
+    canvas = Canvas(key.size, key.degrees, (row.get("jitter_x", 0), row.get("jitter_y", 0)))
+    return to_uint8(registry()[row["family"]].draw(row, canvas, key.seed))
+
+
 @dataclass(frozen=True)
 class BatterySource:
     """Draws image `index` of a battery when it is asked for. A pickled source is a few hundred bytes."""
@@ -207,12 +220,10 @@ class BatterySource:
     key: BatteryKey
 
     def image(self, index: int) -> NDArray[np.uint8]:
-        """Image `index`, uint8 [size, size, 3]."""
-        from bridge.stimuli.procedural.canvas import Canvas, to_uint8
-
-        row = battery_rows(self.key)[index]
-        canvas = Canvas(self.key.size, self.key.degrees, (row.get("jitter_x", 0), row.get("jitter_y", 0)))
-        return to_uint8(registry()[row["family"]].draw(row, canvas, self.key.seed))
+        """Image `index`, uint8 [size, size, 3]; the last small ones are kept, since several networks see the same."""
+        if self.key.size > KEPT_SIZE:
+            return _drawn.__wrapped__(self.key, index)
+        return _drawn(self.key, index).copy()
 
     def fingerprint(self) -> str:
         """Generator and parameters."""

@@ -63,9 +63,11 @@ def write_read_overlap(
     cosines = (reads * writes).sum(axis=(1, 2))
     rng = np.random.default_rng(seed)
     means, shares = np.empty(draws), np.empty(draws)
+    # [d, h, taps]: one product turns all weights.
+    reads, writes = (np.ascontiguousarray(part.transpose(1, 0, 2)) for part in (reads, writes))
     for draw in range(draws):
-        turned = np.einsum("de,het->hdt", rotation(reads.shape[1], rng), reads)
-        drawn = (turned * writes).sum(axis=(1, 2))
+        turned = rotation(len(reads), rng) @ reads.reshape(len(reads), -1)
+        drawn = (turned.reshape(reads.shape) * writes).sum(axis=(0, 2))
         means[draw], shares[draw] = drawn.mean(), (drawn < below).mean()
     p = float((1 + (means <= cosines.mean()).sum()) / (1 + draws))
     return Overlap(cosines, float(cosines.mean()), float((cosines < below).mean()), means, shares, p)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from typing_extensions import override
 
 from bridge.spec import Seed
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MEASURED = "transport.json"
 IMAGES = "drawn scenes"
+LEAST_LABELLED = 16
 
 
 class VariabilityComparison(ComparisonSpec):
@@ -41,8 +42,10 @@ class VariabilityComparison(ComparisonSpec):
     five trained seeds and a plain twin."""
     images: Annotated[int, Field(ge=2)] = 16
     """Drawn scenes at which Jacobians are taken."""
-    labelled: Annotated[int, Field(ge=16)] = 256
-    """Drawn scenes from which the directions that a category uses are found."""
+    labelled: Annotated[int, Field(ge=0)] = 256
+    """Drawn scenes from which the directions that a category uses are found (16 or more); 0 leaves that out."""
+    additive: bool = True
+    """Whether the additive law is checked: noise at several stages, read at the end."""
     vectors: Annotated[int, Field(ge=1)] = 16
     """Random vectors an image, at most; fewer where they give t a standard error of .02."""
     image_seed: Seed = 2000
@@ -64,6 +67,15 @@ class VariabilityComparison(ComparisonSpec):
     """Bootstrap draws of stimuli behind each interval."""
     permutations: Annotated[int, Field(ge=100)] = 1000
     """Permutations behind the p of variance profiles."""
+
+    @field_validator("labelled")
+    @classmethod
+    def _enough(cls, labelled: int) -> int:
+        if 0 < labelled < LEAST_LABELLED:
+            raise ValueError(
+                f"{labelled} scenes are too few for eight categories; give {LEAST_LABELLED}, or 0 for none"
+            )
+        return labelled
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:
@@ -95,15 +107,16 @@ class VariabilityComparison(ComparisonSpec):
 
             backbone = model.load()
             measured = measure_network(
-                backbone, self._scenes(backbone), images=self.images, most=self.vectors, seed=seed, progress=progress
-            )
+                backbone, self._scenes(backbone), images=self.images, most=self.vectors, seed=seed, progress=progress,
+                additive=self.additive, task=self.labelled > 0,
+            )  # fmt: skip
             write_atomically(folder / MEASURED, json.dumps(measured, indent=1))
             about = {"model": model.name, "role": model.shown_as, "seed": seed, "n_stimuli": self.images}
             results, dropped = _results(measured, about)
             write_atomically(folder / "results.json", json.dumps({"results": results, "dropped": dropped}))
 
         inputs = {
-            **{key: getattr(self, key) for key in ("images", "labelled", "vectors", "image_seed")},
+            **{key: getattr(self, key) for key in ("images", "labelled", "vectors", "image_seed", "additive")},
             "seed": seed,
             "model": model.fingerprint(),
             "name": [model.name, model.shown_as],
@@ -117,7 +130,7 @@ class VariabilityComparison(ComparisonSpec):
         from bridge.stimuli.battery import Battery
 
         size = backbone.preprocessing.size if backbone.preprocessing is not None else 64
-        limit: dict[Any, int] = {"scenes": self.labelled}
+        limit: dict[Any, int] = {"scenes": self.labelled or self.images}
         return Battery(name=IMAGES, families=("scenes",), size=size, seed=self.image_seed, limit=limit).load()
 
     def _add_latents(self, planner: Planner, model: ModelSpec) -> str | None:

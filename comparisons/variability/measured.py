@@ -38,8 +38,11 @@ def measure_network(
     most: int,
     seed: int,
     progress: Callable[[float, str], None],
+    additive: bool = True,
+    task: bool = True,
 ) -> dict[str, Any]:
     """Transport over the first `images` stimuli, and what training adds over all of them (if they have a `category`).
+    Without `additive` and `task`, the additive law and what training adds are None.
 
     pairs: t, w and A between the stream after every two blocks; furthest: by source, the target that decides; writes:
     bypass ratios; masks: the share active at all blocks of a basis, where ReLUs follow the sums; additive: held-out R2
@@ -72,8 +75,8 @@ def measure_network(
         "furthest": {source: end for source, end in ends.items() if end is not None},
         "bypass": [{"from": j, "to": k, "ratio": ratio} for (j, k), ratio in bypass_ratios(w).items()],
         "masks": _masks(backbone, inputs, posts),
-        "additive": _additive(backbone, inputs, posts, seed),
-        "task": _task(backbone, stimuli, inputs, posts[0], ends[posts[0]] if len(posts) > 1 else None, seed),
+        "additive": _additive(backbone, inputs, posts, seed) if additive else None,
+        "task": _task(backbone, stimuli, inputs, posts[0], ends[posts[0]], seed) if task and len(posts) > 1 else None,
     }
 
 

@@ -86,6 +86,22 @@ def test_streams_pass_on_and_chains_lose(config: dict[str, Any], tmp_path: Path)
     assert "transport of task-irrelevant minus relevant directions" in measures
 
 
+def test_what_stands_beside_transport_can_be_left_out(config: dict[str, Any], tmp_path: Path) -> None:
+    network = {"name": "narrow", "trained": ["residual"]}
+    spec = {"kind": "variability", "images": 2, "vectors": 1, "networks": [network], "labelled": 0, "additive": False}
+    config = {**config, "saes": [], "comparisons": [spec]}
+    plan = make_plan(parse(config), Store(tmp_path))
+    paths, _ = execute(plan, Store(tmp_path), Silent())
+    measured = json.loads((paths["variability residual"] / "transport.json").read_text())
+    assert measured["additive"] is None
+    assert measured["task"] is None
+    assert len(measured["pairs"]) == 66
+    results = json.loads((paths["variability residual"] / "results.json").read_text())["results"]
+    assert {one["measure"] for one in results} == {"transport t", "aligned share A", "bypass ratio of writes"}
+    with pytest.raises(ConfigError, match="too few for eight categories"):
+        parse({**config, "comparisons": [{**spec, "labelled": 8}]})
+
+
 def test_networks_are_named_by_models_of_the_config(config: dict[str, Any]) -> None:
     parsed = parse({**config, "comparisons": []})
     assert networks_of(parsed, None) == [Network(name="residual", trained=["residual"], untrained=["untrained"])]

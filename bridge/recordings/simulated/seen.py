@@ -22,6 +22,9 @@ Target = tuple[Rows, NDArray[np.floating]]
 """(rows, values [row, d]): something that only these stimuli have."""
 IMAGE_SIZE = 128
 OBJECT = ("x", "y", "size")
+KEPT = 4
+"""Stimulus sets whose amplitudes are kept in memory."""
+_AMPLITUDES: dict[str, Array] = {}
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,19 @@ def seen(stimuli: StimulusSet, dimensions: int) -> Seen:
 
     Raises InputError for texts, and for stimuli too few or too alike.
     """
-    return seen_in(gabor_amplitudes(grey_images(stimuli)), stimuli.table, dimensions)
+    return seen_in(amplitudes_of(stimuli), stimuli.table, dimensions)
+
+
+def amplitudes_of(stimuli: StimulusSet) -> Array:
+    """`gabor_amplitudes` of all images, [n, 512], kept for the last few sets that were asked for: several brains and
+    comparisons of a run see the same images. Not to be written to."""
+    key = stimuli.content_hash
+    if key not in _AMPLITUDES:
+        while len(_AMPLITUDES) >= KEPT:
+            _AMPLITUDES.pop(next(iter(_AMPLITUDES)))
+        _AMPLITUDES[key] = gabor_amplitudes(grey_images(stimuli))
+        _AMPLITUDES[key].setflags(write=False)
+    return _AMPLITUDES[key]
 
 
 def seen_in(amplitudes: Array, table: pd.DataFrame, dimensions: int) -> Seen:

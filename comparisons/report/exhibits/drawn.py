@@ -31,6 +31,8 @@ def save_exhibits(stages: Iterable[tuple[str, str, Path]], folder: Path) -> tupl
             stem, number = picture.name, 2
             while folder / f"{stem}.png" in written:
                 stem, number = f"{picture.name}-{number}", number + 1
+            picture.figure.draw_without_rendering()
+            picture.figure.set_layout_engine("none")  # laid out once for all forms
             for form in FORMS:
                 write_atomically(folder / f"{stem}.{form}", as_bytes(picture.figure, form))
                 written.append(folder / f"{stem}.{form}")

@@ -17,6 +17,8 @@ from bridge.recordings.simulated import (
     simulate,
     whitened_energies,
 )
+from bridge.recordings.simulated.seen import amplitudes_of, gabor_amplitudes, grey_images
+from bridge.stimuli.battery import Battery
 from bridge.stimuli.stimulus_set import ArraySource, StimulusSet
 
 N = 600
@@ -189,6 +191,22 @@ def test_energies_are_whitened_and_too_few_stimuli_are_refused() -> None:
         whitened_energies(images, 24)
     with pytest.raises(InputError, match="too alike"):
         whitened_energies(np.repeat(images[:1], 60, axis=0), 8)
+
+
+def test_amplitudes_of_the_last_few_sets_are_kept_and_are_those_of_their_images() -> None:
+    sets = [
+        Battery(name="few", families=("textures",), size=32, seed=s, limit={"textures": 15}).load() for s in range(6)
+    ]
+    first = amplitudes_of(sets[0])
+    assert amplitudes_of(sets[0]) is first
+    np.testing.assert_array_equal(first, gabor_amplitudes(grey_images(sets[0])))
+    for other in sets[1:]:
+        assert not np.array_equal(amplitudes_of(other), first)
+    again = amplitudes_of(sets[0])
+    assert again is not first, "older ones go"
+    np.testing.assert_array_equal(again, first)
+    with pytest.raises(ValueError, match="read-only"):
+        again[0] = 0
 
 
 def test_orientation_is_taken_apart_by_family_and_frequency() -> None:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from bridge.errors import ConfigError
 from bridge.stimuli import AnyStimuli, load
-from bridge.stimuli.battery import GENERATOR, Battery
+from bridge.stimuli.battery import GENERATOR, KEPT_SIZE, Battery, _drawn
 
 
 def battery(**fields):
@@ -21,9 +21,11 @@ def test_every_image_is_the_same_in_any_order_subset_and_process():
     rows = [640, 3, 300, 217]
     again = pickle.loads(pickle.dumps(battery(families=["edges", "scenes"]).source))
     backwards = {row: again.image(row) for row in reversed(rows)}
+    _drawn.cache_clear()
     for row in rows:
         np.testing.assert_array_equal(everything.image(row), backwards[row])
     part = battery(families=["scenes"], limit={"scenes": 24})
+    _drawn.cache_clear()
     for row, stimulus in enumerate(part.ids[:5]):
         np.testing.assert_array_equal(part.image(row), everything.image(int(everything.rows_of([stimulus])[0])))
     assert len(pickle.dumps(everything.source)) < 1000
@@ -62,6 +64,19 @@ def test_gratings_of_other_phases_are_displaced_alike():
     assert table.jitter_x.nunique() == 9
 
 
+def test_a_kept_image_is_never_changed_by_its_reader():
+    """Images are kept in memory, so that several networks are shown what was drawn once."""
+    stimuli = Battery(name="x", families=("gratings",), size=32).load()
+    first = stimuli.image(3)
+    whole = first.copy()
+    first[:] = 0
+    assert (stimuli.image(3) == whole).all()
+    large = Battery(name="x", families=("gratings",), size=KEPT_SIZE + 2).load()
+    before = _drawn.cache_info().currsize
+    large.image(3)
+    assert _drawn.cache_info().currsize == before, "large ones would take too much"
+
+
 def test_too_high_a_frequency_is_refused():
     with pytest.raises(ConfigError, match="alias"):
         battery(families=["gratings"], size=16)
@@ -87,6 +102,7 @@ def test_drawing_is_fast():
     everything = battery()
     rows = np.random.default_rng(0).choice(len(everything), 300, replace=False)
     everything.image(0)
+    _drawn.cache_clear()
     start = time.process_time()
     for row in rows:
         everything.image(int(row))
