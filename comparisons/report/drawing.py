@@ -54,6 +54,12 @@ def styles(results: Sequence[Result]) -> list[Style]:
     ]
 
 
+def shown_in(panels: Sequence[Panel], drawn: Sequence[Style]) -> list[Style]:
+    """The styles of the networks that any of the panels has results of: a legend names no others."""
+    present = set(select.models(result for panel in panels for result in panel.results))
+    return [style for style in drawn if (style.model, style.role) in present]
+
+
 def prominent(drawn: Sequence[Style]) -> list[Style]:
     """The networks whose intervals and writes are drawn: all if they are few, else the trained ones.
 

@@ -90,13 +90,13 @@ class Plate:
 
 def plates(shown: Sequence[Panel], drawn: Sequence[Style]) -> list[Plate]:
     """The figures of one comparison and measure: similarity by depth, and the writes where writes were compared."""
-    rows, styles = select.arrange(shown), list(drawn)
+    rows, styles = select.arrange(shown), drawing.shown_in(shown, drawn)
     found = [Plate("by_depth", drawing.draw_by_depth, rows, styles, drawing.depth_limits(shown))]
-    if drawing.has_writes(shown, drawn):
+    if drawing.has_writes(shown, styles):
         wrote = [
-            s for s in drawing.prominent(drawn) if any(select.write_pairs(p.results, s.model, s.role) for p in shown)
+            s for s in drawing.prominent(styles) if any(select.write_pairs(p.results, s.model, s.role) for p in shown)
         ]
-        found.append(Plate("writes", drawing.draw_writes, rows, wrote, drawing.write_limits(shown, drawn)))
+        found.append(Plate("writes", drawing.draw_writes, rows, wrote, drawing.write_limits(shown, styles)))
     return found
 
 

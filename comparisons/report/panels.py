@@ -64,7 +64,8 @@ class Panel:
 def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:
     """Results grouped for figures: (comparison, measure) -> one panel a region and recordings, in ventral order.
 
-    Measures without a single result along a stream have no figure over depth.
+    Regions without a single result along a stream have no panel over depth, and measures without such a region no
+    figure.
     """
     groups: dict[tuple[str, str, str, str], list[Result]] = {}
     for result in results:
@@ -74,11 +75,11 @@ def panels(results: Iterable[Result]) -> dict[tuple[str, str], list[Panel]]:
         figures.setdefault((comparison, measure), []).append(
             Panel(comparison, measure, recordings, region, tuple(mine))
         )
-    return {
-        key: sorted(found, key=lambda panel: region_rank(panel.region))
+    along = {
+        key: [panel for panel in found if any(result.depth is not None for result in panel.results)]
         for key, found in figures.items()
-        if any(result.depth is not None for panel in found for result in panel.results)
     }
+    return {key: sorted(found, key=lambda panel: region_rank(panel.region)) for key, found in along.items() if found}
 
 
 def panel_titles(shown: Sequence[Panel]) -> list[str]:

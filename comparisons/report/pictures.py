@@ -43,13 +43,14 @@ def pictures(results: RunResults) -> list[Picture]:
     found: list[Picture] = []
     for (comparison, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
-        for plate in figures.plates(shown, styles):
+        own = drawing.shown_in(shown, styles)
+        for plate in figures.plates(shown, own):
             if plate.draw is drawing.draw_by_depth:
                 heading = f"{'By depth' if comparison in select.BY_THEMSELVES else 'Similarity by depth'}: {label}"
-                caption = _depth_caption(plate, styles)
+                caption = _depth_caption(plate, own)
             else:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
-                if len(drawing.prominent(styles)) < len(styles):
+                if len(drawing.prominent(own)) < len(own):
                     caption += " Of so many networks, only the trained ones are drawn."
             compact = comparison == "probe" and len(plate.panels) == 1 and plate.panels[0].region == "features"
             found.append(_picture(len(found), heading, caption, plate, compact))

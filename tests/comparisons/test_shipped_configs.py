@@ -68,7 +68,7 @@ FEWER = (
     "comparisons.0.permutations=0",
     "comparisons.0.baselines=[]",
     "comparisons.1.images=4",
-    "comparisons.0.simplicity_images=50",
+    "comparisons.0.simplicity_images=100",
     "comparisons.1.draws=200",
     "saes.0.training.epochs=3",
     "saes.0.models=[residual, plain twin, untrained]",
@@ -110,6 +110,23 @@ def test_the_demos_networks_and_brains_get_the_verdicts_that_are_true_of_them(de
     kept = {v.subject: v.numbers["kept share"] for v in demo[0].verdicts if v.prediction.startswith("P3") and v.numbers}
     assert kept["residual"] > 0.5
     assert kept["residual"] > 3 * kept["plain twin"]
+
+
+def test_the_demo_draws_its_predictions(demo: tuple[RunResults, Path]) -> None:
+    made, folder = demo
+    drawn = {Path(one.file).stem: one for one in made.exhibits if one.drawing}
+    brains = {
+        f"{kind}-{name}-brain" for kind in ("persistence", "variability") for name in ("residual", "hierarchical")
+    }
+    assert set(drawn) == {"survival-topk", "transfer", "transport", "edit-slopes", *brains}
+    assert {name for name, one in drawn.items() if one.simulated} == brains
+    assert all({one.file, one.drawing} < set(made.files) for one in drawn.values())
+    assert "figures/verdicts.png" in made.files
+    page = (folder / "report.html").read_text()
+    assert page.count('aria-label="residual') >= 4
+    assert "Deaths to be expected if no feature died and seeds alone disagreed" in page
+    survival = [v for v in made.verdicts if v.prediction.startswith("P1") and "survival of topk" in " ".join(v.reasons)]
+    assert [verdict.subject for verdict in survival] == ["residual", "plain twin", "untrained"]
 
 
 def test_verdicts_do_not_change_with_the_order_of_sites(tmp_path: Path) -> None:
