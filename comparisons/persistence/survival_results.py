@@ -61,12 +61,12 @@ def in_words(found: Mapping[str, Any]) -> str:
     expected = expected_deaths(every)
     if math.isfinite(expected):
         said.append(f"{expected:.0f} would not be if seeds alone disagreed")
-    for group in ("simple", "not simple"):
+    for group, which in (("simple", "the simple ones"), ("not simple", "all others")):
         values = curves[group]["corrected"]
         if values and values[0] is not None:
             low, high = curves[group]["corrected_interval"][0]
             within = "" if low is None else f" [{low:.2f}, {high:.2f}]"
-            said.append(f"one site on, {values[0]:.2f}{within} of the {group} ones are left over the seed ceiling")
+            said.append(f"one site on, {values[0]:.2f}{within} of {which} are left over the seed ceiling")
     if hazard["why"]:
         said.append(f"no hazard ratio ({hazard['why'].rstrip('.')})")
     else:

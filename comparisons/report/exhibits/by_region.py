@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from comparisons.report.drawing import ALERT, COLOURS
@@ -22,6 +23,7 @@ def by_region(found: Mapping[str, Mapping[str, Any]], answers: Mapping[str, str]
 
     `found[name]` is what `comparisons.persistence.recorded_stages.as_curves` gives, `answers[name]` the verdict.
     """
+    limits = {key: _limits(found.values(), key) for key in PANELS}
     for name, curves in found.items():
         shown = [key for key in PANELS if curves[key]]
         if not shown:
@@ -29,6 +31,7 @@ def by_region(found: Mapping[str, Mapping[str, Any]], answers: Mapping[str, str]
         figure, columns = panels(len(shown), width=3.1, height=2.5)
         for key, (axes,) in zip(shown, columns, strict=True):
             _draw(axes, curves, key)
+            axes.set_ylim(*limits[key])
         for place, (axes,) in enumerate(columns):
             title(axes, "" if place else name, simulated=curves["simulated"])
         key = shown[0]
@@ -43,6 +46,13 @@ def by_region(found: Mapping[str, Mapping[str, Any]], answers: Mapping[str, str]
             figure=figure,
             simulated=curves["simulated"],
         )
+
+
+def _limits(found: Iterable[Mapping[str, Any]], key: str) -> tuple[float, float]:
+    """One range for all recordings of a run, with 0 and the bound in it."""
+    values = [end for curves in found for value in curves[key].values() for end in value[:3] if math.isfinite(end)]
+    low, high = min([0.0, *values]), max([PANELS[key][1], *values])
+    return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
 def _draw(axes: Axes, curves: Mapping[str, Any], key: str) -> None:

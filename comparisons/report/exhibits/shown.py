@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ class Shown:
     exhibit: Exhibit
     drawing: Any
     address: str
+    width: str = ""
+    """The width up to which a drawing grows on the page, as a length of CSS."""
 
 
 Groups = list[tuple[str, list[tuple[str, list[Shown]]]]]
@@ -33,7 +36,7 @@ def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups]:
     for number, one in enumerate(results.exhibits):
         if one.drawing:
             svg = _content(folder / one.drawing).decode()
-            shown = Shown(one, Markup(for_page(svg, f"e{number}")), "")
+            shown = Shown(one, Markup(for_page(svg, f"e{number}")), "", width_of(svg))
         else:
             data = base64.b64encode(_content(folder / one.file)).decode()
             shown = Shown(one, None, f"data:image/png;base64,{data}")
@@ -41,6 +44,13 @@ def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups]:
         groups.setdefault(one.group, {}).setdefault(one.part, []).append(shown)
     drawn, pictures = ([(group, list(parts.items())) for group, parts in groups.items()] for groups in found)
     return drawn, pictures
+
+
+def width_of(svg: str) -> str:
+    """A third more than a drawing's own width, so that letters of 8 points are no larger than the page's; none where it
+    is not known."""
+    found = re.search(r'viewBox="[\d.]+ [\d.]+ ([\d.]+) ', svg)
+    return f"{float(found[1]) / 12 * 1.33:.1f}rem" if found else "none"
 
 
 def _content(path: Path) -> bytes:
