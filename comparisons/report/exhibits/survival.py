@@ -53,8 +53,8 @@ def _picture(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> P
         below.set_xlabel("Sites after birth")
         _at_risk(below, one["curves"], oldest)
     samples = [
-        (f"{stratum} features, 95% interval", Line2D([], [], color=colour, dashes=dash, lw=1.6, marker=marker, ms=4))
-        for stratum, (colour, dash, marker) in LINES.items()
+        (f"{group} features, 95% interval", Line2D([], [], color=colour, dashes=dash, lw=1.6, marker=marker, ms=4))
+        for group, (colour, dash, marker) in LINES.items()
     ]
     samples.append(("what the seed ceiling alone would leave", Line2D([], [], color=MUTED, dashes=(1, 1.5), lw=1.2)))
     legend(figure, samples)
@@ -68,14 +68,14 @@ def _picture(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> P
 
 
 def _draw(axes: Axes, curves: Mapping[str, Any], key: str, oldest: int) -> None:
-    """Survival of the strata by age: `survival` with the ceiling beside it, or `corrected`."""
+    """Survival of the groups by age: `survival` with the ceiling beside it, or `corrected`."""
     axes.set_xlim(0, oldest + 0.15)
     axes.set_ylim(-0.03, 1.05)
     axes.set_xticks(range(oldest + 1))
     axes.axhline(0, color=FAINT, lw=0.8, zorder=1)
     drawn = False
-    for stratum, (colour, dash, marker) in LINES.items():
-        curve = curves[stratum]
+    for group, (colour, dash, marker) in LINES.items():
+        curve = curves[group]
         values = _numbers(curve[key])
         if not np.isfinite(values).any():
             continue
@@ -97,7 +97,7 @@ def _draw(axes: Axes, curves: Mapping[str, Any], key: str, oldest: int) -> None:
 
 
 def _nothing(curves: Mapping[str, Any], key: str) -> str:
-    if not any(curves[stratum]["ages"] for stratum in LINES):
+    if not any(curves[group]["ages"] for group in LINES):
         return "no feature with a score\nis born before the last site"
     return (
         "no survival over the ceiling:\nno seed finds the features\nof another at some site"
@@ -107,12 +107,12 @@ def _nothing(curves: Mapping[str, Any], key: str) -> str:
 
 
 def _at_risk(axes: Axes, curves: Mapping[str, Any], oldest: int) -> None:
-    """The number at risk before each age, a row a stratum, under the axis."""
-    for row, (stratum, (colour, _, _)) in enumerate(LINES.items()):
-        counts = [*curves[stratum]["at_risk"]]
+    """The number at risk before each age, a row a group, under the axis."""
+    for row, (group, (colour, _, _)) in enumerate(LINES.items()):
+        counts = [*curves[group]["at_risk"]]
         height = -0.36 - 0.1 * row
         axes.text(
-            -0.02, height, stratum, transform=axes.transAxes, ha="right", va="center", fontsize=6.5, color=colour,
+            -0.02, height, group, transform=axes.transAxes, ha="right", va="center", fontsize=6.5, color=colour,
             fontweight="bold",
         )  # fmt: skip
         for age in range(1, oldest + 1):
@@ -139,7 +139,7 @@ def _caption(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> s
     first = mine[0][1]
     lost = [f"{model['name']}: {one['hazard']['why']}" for model, one in mine if one["hazard"]["why"]]
     open_ = [model["name"] for model, one in mine if not one["hazard"]["why"] and _holds_one(one["hazard"])]
-    rare = sorted({stratum for _, one in mine for stratum in LINES if _rare(one["curves"][stratum])})
+    rare = any(count < FEW for _, one in mine for group in LINES for count in one["curves"][group]["at_risk"])
     parts = [
         f"Kaplan-Meier survival of the latents of {name} ({first['seeds']} seeds) over {len(first['sites'])} sites of "
         "the stream, by age in sites: a feature is born where no earlier site has it, and dies at the first later site "
@@ -153,14 +153,11 @@ def _caption(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> s
         "architecture and the stimuli give.",
     ]
     if rare:
-        parts.append(
-            f"Thin lines: fewer than {FEW} features at risk ({' and '.join(rare)} ones in some network), too few to "
-            "read a trend from."
-        )
+        parts.append(f"Thin lines: fewer than {FEW} features at risk, too few to read a trend from.")
     parts.append(_expected(mine))
     if open_:
         parts.append(
-            f"The interval of the hazard ratio holds 1 ({listed(open_)}): whether simple features last is open."
+            f"The interval of the hazard ratio holds 1 ({listed(open_)}): whether simple features last longer is open."
         )
     if lost:
         parts.append("No hazard ratio, " + "; ".join(lost))
@@ -185,20 +182,16 @@ def _holds_one(hazard: Mapping[str, Any]) -> bool:
     return bool(low < 1 < high)
 
 
-def _rare(curve: Mapping[str, Any]) -> bool:
-    return not curve["at_risk"] or curve["at_risk"][0] < FEW
-
-
 def _in_words(model: Mapping[str, Any], one: Survival) -> str:
     told = []
-    for stratum in LINES:
-        curve = one["curves"][stratum]
+    for group in LINES:
+        curve = one["curves"][group]
         if not curve["ages"]:
-            told.append(f"no {stratum} features to follow")
+            told.append(f"no {group} features to follow")
             continue
         over = curve["corrected"][-1]
         beside = f", {number(over, 2)} over the seed ceiling" if over is not None else ""
-        left = f"{number(curve['survival'][-1], 2)} of {curve['at_risk'][0]} {stratum} features"
+        left = f"{number(curve['survival'][-1], 2)} of {curve['at_risk'][0]} {group} features"
         told.append(f"{left} are found to age {curve['ages'][-1]}{beside}")
     return f"{named(model)}: {', '.join(told)}"
 

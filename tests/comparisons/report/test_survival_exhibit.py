@@ -64,7 +64,8 @@ def test_curves_ceilings_and_numbers_at_risk_are_those_that_were_found() -> None
     expected = sum(0.2 * count for count in every["at_risk"])
     assert expected_deaths(every) == pytest.approx(expected)
     assert f"{expected:.0f} of {sum(every['deaths'])} in net and" in picture.caption
-    assert "Thin lines" not in picture.caption
+    rare = any(count < 10 for group in ("simple", "not simple") for count in found["curves"][group]["at_risk"])
+    assert ("Thin lines" in picture.caption) == rare
 
 
 def test_what_cannot_be_said_is_said_in_words() -> None:
@@ -76,7 +77,7 @@ def test_what_cannot_be_said_is_said_in_words() -> None:
     alone = planted({"simple": 0.9, "complex": 0.3}, simple=0.0)
     (picture,) = survival([network("net", "trained", alone)])
     assert "no simple features to follow" in picture.words
-    assert "Thin lines" in picture.caption
+
     unknown = planted({"simple": 0.9, "complex": 0.3}, rate=0.0)
     (picture,) = survival([network("net", "trained", unknown)])
     _, below = picture.figure.axes
