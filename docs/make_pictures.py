@@ -19,7 +19,7 @@ MADE_OF = {
     "demo_variance": ["transport", "variability-residual-brain", "variability-hierarchical-brain"],
 }
 """Each picture, and the figures of the run that stand in it."""
-COLOURS = 64
+COLOURS = 160
 WHITE = (255, 255, 255)
 
 
