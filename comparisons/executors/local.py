@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -74,6 +74,7 @@ class Processes:
         pool.shutdown(wait=False, cancel_futures=True)
         own = [process for process in multiprocessing.active_children() if process not in self._before]
         for process in own:
+            _kill_below(process.pid)
             process.kill()
         for process in own:
             process.join()
@@ -84,6 +85,19 @@ class Processes:
                 self._count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
             )
         return self._pool
+
+
+def _kill_below(pid: int | None) -> None:
+    """Kill what a process has started itself: some stages share their work out, too."""
+    import psutil
+
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for process in below:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _begin() -> None:

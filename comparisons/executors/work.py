@@ -74,8 +74,11 @@ def surroundings(store: Store) -> Surroundings:
 
 def perform(task: Task) -> Outcome:
     """Compute one stage in this process (one at a time) and leave its artefact in the store."""
+    import multiprocessing
     import platform
 
+    # Dask's workers are daemons, which may start no processes, as some stages do. There is no public way to change it.
+    multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]
     worker = f"{platform.node()}, process {os.getpid()}"
     with _process.lock, warnings.catch_warnings(record=True) as met:
         warnings.simplefilter("always", UserWarning)

@@ -274,3 +274,44 @@ def test_workers_end_with_a_run_that_is_killed(captures: dict[str, Any], tmp_pat
     while [pid for pid in group if Path(f"/proc/{pid}").exists() and "zombie" not in _state(pid)]:
         assert time.monotonic() < end
         time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_stages_that_start_processes_themselves(tmp_path: Path) -> None:
+    """The matrix of simulated data sets shares its cells out among processes, inside a worker too."""
+    pytest.importorskip("distributed")
+    content = load("truth").model_dump(mode="json")
+    content["comparisons"][0] |= {"per_cell": 2, "workers": 2}
+    content["comparisons"][0]["cells"] = content["comparisons"][0]["cells"][:1]
+    alone = run(parse(content), tmp_path / "a", store=Store(tmp_path / "alone"))
+    config = parse({**content, "executor": {"kind": "dask", "workers": 1}})
+    assert run(config, tmp_path / "b", store=Store(tmp_path / "spread")).confusion == alone.confusion
+
+
+SBATCH = """#!/bin/sh
+# Stands for SLURM's: runs the job's script at once, in the background.
+for last; do :; done
+nohup sh "$last" > /dev/null 2>&1 &
+echo $! >> "{folder}/jobs"
+echo "Submitted batch job $!"
+"""
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm(
+    captures: dict[str, Any], executed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With stand-ins for sbatch and scancel: the script that is submitted starts a worker, and ends with the run."""
+    pytest.importorskip("dask_jobqueue")
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "sbatch").write_text(SBATCH.format(folder=programs))
+    (programs / "scancel").write_text('#!/bin/sh\nfor job; do kill "$job"; done\n')
+    for program in programs.iterdir():
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    alone = executed("alone", captures, only_captures=True)
+    slurm = {"jobs": 1, "cores": 1, "memory": "1GB", "queue": "gpu", "directives": ["--gres=gpu:1"], "interface": "lo"}
+    executor = {"kind": "dask", "slurm": slurm, "gpu_resource": "GPU"}
+    assert executed("spread", {**captures, "executor": executor}, only_captures=True) == alone
+    assert (programs / "jobs").read_text().split()
