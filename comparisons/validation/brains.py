@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 GRATINGS = "gratings"
 DRAWS = 500
-"""Bootstrap draws behind P1's intervals: half as many as an analyst's; an interval is the same but for its own noise."""
+"""Bootstrap draws behind P1's intervals: half as many as an analyst's; as wide, a little noisier."""
 VARIABLES = 6
 """Simple dimensions whose decoding errors are followed: what `kind: variability` asks about by default."""
 
