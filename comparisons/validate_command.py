@@ -45,7 +45,8 @@ def validate(
     print(as_text(found.confusion))
     print(f"\nReport: {folder / 'report.html'}")
     if table is not None:
-        page = document(found.confusion, seed=parsed.seed, version=version("ventral-bridge"), command=command)
+        made_by = f"ventral validate {config} --datasets {max(row.datasets for row in found.confusion)}"
+        page = document(found.confusion, seed=parsed.seed, version=version("ventral-bridge"), command=made_by)
         write_atomically(table, page)
     if any(row.met is False for row in found.confusion):
         raise typer.Exit(FAILED)

@@ -54,7 +54,6 @@ SIMULATED data sets whose truth is known, judged by the rules. Seed {seed}, gene
 {version}, made by `{command}`.
 `false` and `power` are 95% Wilson intervals of the rate of false answers and of right ones; {told}.
 {"Those that are not: " + "; ".join(f"{row.cell} ({row.statistic})" for row in failed) + "." if failed else ""}
-
 {as_markdown(rows)}
 """
 

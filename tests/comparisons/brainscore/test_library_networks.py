@@ -163,10 +163,10 @@ class Net(nn.Module):
 
 def test_a_network_of_one_s_own_goes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its file is copied where it stands alone, and refused where it does not."""
-    (tmp_path / "own_network.py").write_text(OWN)
+    (tmp_path / "submitted_network.py").write_text(OWN)
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = {
-        "kind": "custom", "module": "own_network.Net", "options": {"depth": 3}, "weights": None,
+        "kind": "custom", "module": "submitted_network.Net", "options": {"depth": 3}, "weights": None,
         "blocks": "blocks.*", "preprocessing": {"size": 32},
     }  # fmt: skip
     exported(library_study(spec), tmp_path / "a_net")
@@ -174,6 +174,6 @@ def test_a_network_of_one_s_own_goes_along(tmp_path: Path, monkeypatch: pytest.M
     assert (
         json.loads((tmp_path / "a_net" / "submission.json").read_text())["models"]["a-net"]["readout"] == "network.head"
     )
-    (tmp_path / "own_network.py").write_text("import bridge\n" + OWN)
+    (tmp_path / "submitted_network.py").write_text("import bridge\n" + OWN)
     with pytest.raises(ConfigError, match="imports bridge, which Brain-Score's machines do not have"):
         exported(library_study(spec), tmp_path / "another")
