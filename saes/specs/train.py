@@ -30,7 +30,7 @@ class TrainSAE(SAESpec):
     source: Literal["shards", "hooks"] = "shards"
     """`shards`: activations are captured to disk once; `hooks`: every epoch is a pass through the network, with other
     patches drawn, and nothing goes to disk."""
-    seeds: Annotated[int, Field(ge=1)] = 1
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1
     """Dictionaries a site that differ by seed, trained in the same pass: NAME, NAME.1, NAME.2, ..."""
     training: Training = Training()
     """Architecture and recipe."""

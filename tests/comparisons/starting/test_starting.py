@@ -56,7 +56,7 @@ def test_it_runs_once_all_is_there(study: Path, monkeypatch: pytest.MonkeyPatch)
     filled(study)
     found = told(study)
     assert all(there for there, _ in found.values()), found
-    assert found["recordings my recordings"][1] == "V1, IT: 12 stimuli, up to 2 repetitions"
+    assert found["recordings my recordings"][1].startswith("V1, IT: 12 stimuli, up to 2 repetitions")
     monkeypatch.chdir(study)
     config = configs.load("study.yaml", ["comparisons.0.draws=20", "comparisons.0.permutations=100"])
     results = run(config, study / "runs" / "study", store=Store(study / "store")).results
