@@ -143,6 +143,19 @@ def fetched_file(model: str, revision: str | None, name: str) -> Path | None:
             return None
 
 
+def check_pushable(repository: str) -> None:
+    """Raise ConfigError for what is no repository's name, UnreachableError where nobody is logged in to the hub."""
+    from huggingface_hub import get_token
+
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+        raise ConfigError(f"{repository!r} is no repository's name; give user/name.")
+    if get_token() is None:
+        raise UnreachableError(
+            f"Nobody is logged in, so nothing can be put into {repository}; log in with `hf auth login`, or set "
+            "HF_TOKEN."
+        )
+
+
 @contextmanager
 def fetching(what: str, doing: str = "fetched") -> Iterator[None]:
     """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.

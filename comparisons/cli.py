@@ -37,8 +37,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show ρ shall not end a run
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # a network of one's own (`kind: custom`) stands in the working folder; ours come first
     try:
         app()
     except UserError as error:

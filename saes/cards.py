@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import ConfigError, UnreachableError
-from bridge.hub import fetching
+from bridge.errors import ConfigError
+from bridge.hub import check_pushable, fetching
 from saes.checkpoints import CFG, WEIGHTS, read_folder, read_json, save
 from saes.converters import dictionaries_in
 
@@ -157,19 +157,13 @@ def push(
     visibility than asked for; InputError for damaged dictionaries; UnreachableError without a network, a token, or
     the rights.
     """
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ConfigError(f"{repository!r} is no repository's name; give user/name.")
+    check_pushable(repository)
     with tempfile.TemporaryDirectory() as scratch:
         folders = _folders(dictionaries, Path(scratch))
         for folder in folders.values():
             read_folder(folder)  # nothing damaged is published
-        if get_token() is None:
-            raise UnreachableError(
-                f"Nobody is logged in, so nothing can be put into {repository}; log in with `hf auth login`, or set "
-                "HF_TOKEN."
-            )
         api = HfApi()
         with fetching(repository, "reached"):
             there, head = _prepared(api, repository, revision, private)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -158,15 +159,22 @@ def _no_module(maker: str, path: str, module: nn.Module) -> str:
     )
 
 
+def _look_in_working_folder() -> None:
+    """Let a file of the working folder be imported, after everything installed: a command's own path lacks it."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+
+
 def _attribute(path: str) -> Callable[..., Any]:
     """What `package.module.attribute` names. Raises ConfigError where it cannot be imported or is no callable."""
     package, _, attribute = path.rpartition(".")
+    _look_in_working_folder()
     try:
         value = getattr(importlib.import_module(package), attribute) if package else None
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{path!r} cannot be imported ({error}); state `module: package.attribute` of an installed package or of "
-            "a file on PYTHONPATH."
+            f"{path!r} cannot be imported ({error}); state `module: package.attribute` of an installed package, or of "
+            "a file in the working folder or on PYTHONPATH."
         ) from error
     if not callable(value):
         raise ConfigError(f"{path!r} is nothing that can be called; state `module: package.attribute` of a function.")
@@ -178,10 +186,11 @@ def _source_file(path: str) -> Path | None:
     parts = path.split(".")[:-1]
     if not parts:
         return None
+    _look_in_working_folder()
     spec = importlib.util.find_spec(parts[0])
     if spec is None:
         raise InputError(
-            f"{path!r} cannot be imported: there is no package {parts[0]!r}; install it or set PYTHONPATH."
+            f"{path!r} cannot be imported: there is no package {parts[0]!r}; install it, or run where its file is."
         )
     if len(parts) == 1 or not spec.submodule_search_locations:
         return Path(spec.origin) if spec.origin else None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from comparisons.report.wording import markdown_table
 
 if TYPE_CHECKING:
     from comparisons.brainscore.preparing import Ingredients
@@ -40,7 +42,7 @@ def readme(ready: Ingredients, about: Mapping[str, Any]) -> str:
         f"# {spec.identifier}",
         f"Features of the residual stream of {ready.backbone.name}, one site a ventral region, for Brain-Score. "
         f"Of a site's tokens they are {POOLS[spec.pool]}: one vector an image, which does not depend on other images.",
-        table(["identifier", "features"], [[f"`{name}`", text] for name, text in kinds.items()]),
+        markdown_table(["identifier", "features"], [[f"`{name}`", text] for name, text in kinds.items()]),
         "## Regions",
         _regions(ready),
         *_choices(ready),
@@ -53,7 +55,7 @@ def readme(ready: Ingredients, about: Mapping[str, Any]) -> str:
         f"{ready.backbone.degrees:g} degrees of visual angle on {about['preprocessing']['size']} pixels; "
         f"behaviour is read from `{next(iter(about['models'].values()))['readout']}`.",
         "## Files",
-        table(["file", "what"], [[f"`{name}`", what] for name, what in FILES.items()]),
+        markdown_table(["file", "what"], [[f"`{name}`", what] for name, what in FILES.items()]),
         "## Provenance",
         f"Exported by ventral-bridge {version('ventral-bridge')} from the config `{ready.config.name}` (seed "
         f"{ready.config.seed}); torch {version('torch')}. `submission.json` states the network, its sites and every "
@@ -68,7 +70,7 @@ def _regions(ready: Ingredients) -> str:
         one = ready.parts.sites[site]
         how = f"chosen on {ready.choice[region]['on']}" if region in ready.choice else "given"
         rows.append([region, f"`{site}`", f"{one.depth:.2f}", str(one.width), how])
-    return table(["region", "site", "depth", "width", "how"], rows)
+    return markdown_table(["region", "site", "depth", "width", "how"], rows)
 
 
 def _choices(ready: Ingredients) -> list[str]:
@@ -81,7 +83,7 @@ def _choices(ready: Ingredients) -> list[str]:
         ]
         kind = choice["features"]
         parts.append(f"{region} was chosen on {choice['on']} with features `{kind}` (PLS, Brain-Score's raw score):")
-        parts.append(table(["site", "score"], rows))
+        parts.append(markdown_table(["site", "score"], rows))
     return parts
 
 
@@ -103,7 +105,7 @@ def _dictionaries(ready: Ingredients) -> str:
             row += ["-", "-"]
         rows.append([str(value) for value in row])
     heads = ["site", "architecture", "latents", "variance unexplained", "L0", "simple", "complex"]
-    return table(heads, rows)
+    return markdown_table(heads, rows)
 
 
 def _number(value: Any) -> str:
@@ -121,16 +123,10 @@ def weights_table(about: Mapping[str, Any]) -> str:
         where = source.get("url") or f"{source['repository']} at {source['revision']}"
         rows.append(["network", f"{network['library']}: {where}", f"tensors {network['state_sha256']}"])
     rows += [[f"`{name}`", *_place(own["weights"])] for name, own in about["dictionaries"].items()]
-    return f"<!-- weights -->\n{table(['what', 'where', 'sha256'], rows)}\n<!-- /weights -->"
+    return f"<!-- weights -->\n{markdown_table(['what', 'where', 'sha256'], rows)}\n<!-- /weights -->"
 
 
 def _place(entry: Mapping[str, Any]) -> list[str]:
     own = entry["repository"] is None
     where = entry["path"] if own else f"{entry['path']} of {entry['repository']} at {entry['revision']}"
     return [where, entry["sha256"]]
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of Markdown."""
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

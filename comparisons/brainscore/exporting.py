@@ -27,6 +27,7 @@ from bridge.store import Store, copy_folder, file_sha256
 from comparisons.brainscore.chosen_parts import feature_of, submission_of
 from comparisons.brainscore.network_made import Made
 from comparisons.brainscore.preparing import Ingredients, found_readout, prepared, preprocessing_of, sites_of
+from comparisons.brainscore.verifying import compare
 from comparisons.run import Reporter
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def export(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / ready.parts.spec.directory()
         write_plugin(folder, ready)
-        exported.notices += verified(folder, ready)
+        exported.notices += compare(folder, ready)
         if push is not None:
             exported.commit = pushed(folder, push)
         size = sum(path.stat().st_size for path in (folder / "weights").glob("*")) if push is None else 0
@@ -186,16 +187,6 @@ def requirements(made: Made) -> list[str]:
 
     pinned = [f"{name}=={version(name)}" for name in made.requirements]
     return ["torch", "torchvision", "safetensors", "huggingface_hub", *pinned]
-
-
-def verified(folder: Path, ready: Ingredients) -> list[str]:
-    """Compare what the written plugin gives for drawn images with this project's own numbers; notices.
-
-    Raises InputError where they differ by more than rounding: the plugin would not be the model that was studied.
-    """
-    from comparisons.brainscore.verifying import compare
-
-    return compare(folder, ready)
 
 
 def pushed(folder: Path, repository: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bridge.errors import ConfigError, InputError, UnreachableError
-from bridge.hub import fetched_file, fetching
+from bridge.errors import InputError
+from bridge.hub import check_pushable, fetched_file, fetching
 from bridge.store import file_sha256
 
 if TYPE_CHECKING:
@@ -84,15 +84,9 @@ def push(repository: str, files: Mapping[str, Path]) -> str:
     Raises ConfigError for a name that cannot be, UnreachableError without a network, a token or the rights, InputError
     where the hub then gives another file than was put there.
     """
-    from huggingface_hub import CommitOperationAdd, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, HfApi
 
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ConfigError(f"{repository!r} is no repository's name; give user/name.")
-    if get_token() is None:
-        raise UnreachableError(
-            f"Nobody is logged in, so nothing can be put into {repository}; log in with `hf auth login`, or set "
-            "HF_TOKEN."
-        )
+    check_pushable(repository)
     api = HfApi()
     with fetching(repository, "reached"):
         api.create_repo(repository, exist_ok=True)

@@ -21,10 +21,10 @@ from comparisons.report.best import best_sites
 from comparisons.report.exhibits.shown import exhibits
 from comparisons.report.methods.references import REFERENCES
 from comparisons.report.pictures import pictures
+from comparisons.report.templating import TEMPLATES, environment, style
 from comparisons.results import RunResults
 from comparisons.validation import table
 
-TEMPLATES = Path(__file__).with_name("templates")
 PAGE = "report.html"
 ARTEFACTS_SHOWN = 200
 
@@ -42,22 +42,12 @@ def write_report(results: RunResults, folder: Path) -> Path:
 def render(results: RunResults, folder: Path | None = None) -> str:
     """The page's HTML. Equal results give an equal page. The run's `folder` holds the pictures of its exhibits; without
     it they are left out."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {
-        "number": wording.number,
-        "span": wording.span,
+    engine = environment()
+    engine.filters |= {
         "p_value": wording.p_value,
         "sort_key": tables.sort_key,
-        "measure": select.measure_label,
         "percent": wording.percent,
     }
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
@@ -67,7 +57,7 @@ def render(results: RunResults, folder: Path | None = None) -> str:
     drawn, looked = exhibits(results, folder) if folder is not None else ([], [])
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
-    return environment.get_template("report.html.jinja").render(
+    return engine.get_template("report.html.jinja").render(
         run=results,
         simulated=any(r.simulated for r in results.results)
         or any(v.simulated for v in results.verdicts)
@@ -104,7 +94,7 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         artefacts=sorted({key for r in results.results for key in r.artefacts}),
         artefacts_shown=ARTEFACTS_SHOWN,
         config=json.dumps(results.config, indent=2, ensure_ascii=False, default=str),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=Markup(style()),
         script=Markup(script),
         script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -33,8 +32,6 @@ def findings(folder: Path) -> Iterator[Finding]:
         yield Finding("folder", False, f"{folder} is no folder; `ventral init {folder}` makes it")
         return
     with contextlib.chdir(folder):
-        if (here := str(Path.cwd())) not in sys.path:
-            sys.path.append(here)
         try:
             config = configs.load(CONFIG)
         except UserError as error:

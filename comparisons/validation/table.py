@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bridge.recordings.simulated.spec import GENERATOR
+from comparisons.report.wording import markdown_table
 from comparisons.results import ConfusionRow
 from comparisons.validation.spec import PREDICTIONS
 
@@ -37,28 +38,28 @@ def as_text(rows: Sequence[ConfusionRow]) -> str:
     lines = [HEAD, *(cells_of(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     shown = ["  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([*shown, "", f"{_told(rows)}."])
+
+
+def _told(rows: Sequence[ConfusionRow]) -> str:
+    """What the table comes to, in words."""
     asked = [row for row in rows if row.met is not None]
-    failed = [row for row in asked if not row.met]
-    told = f"{len(asked) - len(failed)} of {len(asked)} rows are as a valid rule needs them."
-    return "\n".join([*shown, "", told])
+    return f"{sum(bool(row.met) for row in asked)} of {len(asked)} rows are as a valid rule needs them"
 
 
 def document(rows: Sequence[ConfusionRow], *, seed: int, version: str, command: str) -> str:
     """The table with what it was made by, as a Markdown page to be kept."""
-    asked = [row for row in rows if row.met is not None]
-    failed = [row for row in asked if not row.met]
-    told = f"{len(asked) - len(failed)} of {len(asked)} rows are as a valid rule needs them"
+    failed = [f"{row.cell} ({row.statistic})" for row in rows if row.met is False]
     return f"""# The confusion matrix of the verdicts
 
 SIMULATED data sets whose truth is known, judged by the rules. Seed {seed}, generator {GENERATOR}, ventral-bridge \
 {version}, made by `{command}`.
-`false` and `power` are 95% Wilson intervals of the rate of false answers and of right ones; {told}.
-{"Those that are not: " + "; ".join(f"{row.cell} ({row.statistic})" for row in failed) + "." if failed else ""}
+`false` and `power` are 95% Wilson intervals of the rate of false answers and of right ones; {_told(rows)}.
+{f"Those that are not: {'; '.join(failed)}." if failed else ""}
 {as_markdown(rows)}
 """
 
 
 def as_markdown(rows: Sequence[ConfusionRow]) -> str:
     """The same as a Markdown table."""
-    lines = [HEAD, ("---",) * len(HEAD), *(cells_of(row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(HEAD, [cells_of(row) for row in rows])

@@ -9,9 +9,8 @@ from typing import Literal
 
 from bridge.store import write_together
 from comparisons import tabular
-from comparisons.report import panels as select
-from comparisons.report import wording
 from comparisons.report.output import as_bytes, for_page, settings
+from comparisons.report.templating import environment, style
 from comparisons.report.together.matrix import answers, matrices
 from comparisons.report.together.picture import draw
 from comparisons.results import RunResults
@@ -19,7 +18,6 @@ from comparisons.results import RunResults
 Form = Literal["html", "csv", "parquet", "png", "svg", "pdf"]
 FORMS: tuple[Form, ...] = ("html", "csv", "parquet", "png", "svg", "pdf")
 PAGE = "side_by_side.html"
-TEMPLATES = Path(__file__).parent.parent / "templates"
 
 
 def write(runs: Mapping[str, RunResults], folder: Path, forms: Sequence[Form]) -> list[Path]:
@@ -65,29 +63,24 @@ def _tables(runs: Mapping[str, RunResults], forms: Sequence[Form]) -> dict[str, 
 
 def render(runs: Mapping[str, RunResults]) -> str:
     """The page's HTML: one file, which opens offline and holds no script. Equal runs give an equal page."""
-    import jinja2
     from markupsafe import Markup
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"number": wording.number, "span": wording.span, "measure": select.measure_label}
     found, drawings = matrices(runs), []
     with settings():
         for number, matrix in enumerate(found):
             svg = as_bytes(draw(matrix), "svg").decode()
             drawings.append(Markup(for_page(svg, f"together-{number}")))
-    return environment.get_template("together.html.jinja").render(
-        runs=runs,
-        answers=answers(runs),
-        shown=list(zip(found, drawings, strict=True)),
-        simulated=any(
-            any(one.simulated for one in run.results) or any(one.simulated for one in run.verdicts)
-            for run in runs.values()
-        ),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+    return (
+        environment()
+        .get_template("together.html.jinja")
+        .render(
+            runs=runs,
+            answers=answers(runs),
+            shown=list(zip(found, drawings, strict=True)),
+            simulated=any(
+                any(one.simulated for one in run.results) or any(one.simulated for one in run.verdicts)
+                for run in runs.values()
+            ),
+            style=Markup(style()),
+        )
     )

@@ -26,7 +26,6 @@ def draw(matrix: Matrix) -> Figure:
     figure = canvas(NAMES + PANEL * across, height * down + 0.3)
     several = len({row.run for row in matrix.rows}) > 1
     names = [f"{row.model}, {row.run}" if several else row.model for row in matrix.rows]
-    roles = {"trained": 0, "untrained": 1, "control": 2, "reference": 3}
     width, total = NAMES + PANEL * across, height * down + 0.3
     for number, column in enumerate(matrix.columns):
         line, place = divmod(number, across)
@@ -46,7 +45,7 @@ def draw(matrix: Matrix) -> Figure:
             if cell is None:
                 axes.text(0, at, "not compared", fontsize=6.5, color=MUTED, va="center")
                 continue
-            kind = roles[row.role]
+            kind = select.ROLES.index(row.role)
             colour = COLOURS[kind]
             if cell.interval is not None:
                 axes.plot(cell.interval, (at, at), color=colour, linewidth=1.2, zorder=2)

@@ -1,0 +1,34 @@
+"""The template engine of pages, and the style that they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from comparisons.report import panels as select
+from comparisons.report import wording
+
+if TYPE_CHECKING:
+    import jinja2
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def environment() -> jinja2.Environment:
+    """An engine that escapes every text and refuses names that are not there, with the filters of all pages."""
+    import jinja2
+
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    made.filters |= {"number": wording.number, "span": wording.span, "measure": select.measure_label}
+    return made
+
+
+def style() -> str:
+    """The style sheet of all pages."""
+    return (TEMPLATES / "report.css").read_text(encoding="utf-8")
