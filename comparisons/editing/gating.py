@@ -147,6 +147,7 @@ class _Half:
         size = (self.curved**2).mean(axis=0)
         # Of latents that are active at one level, the square is the activation itself.
         self.curved[:, size < 1e-6 * (squares**2).mean(axis=0)] = 0
+        self.curved_size = np.einsum("nv,nv->v", self.curved, self.curved)
 
     def gate(self, writes: Array) -> _Gate | None:
         """The gate that this half's writes show; None where no latent has a negative slope."""
@@ -164,8 +165,7 @@ class _Half:
 
     def _straight(self, values: Array) -> Array:
         """Columns [n, v] without what each latent's own square explains of its column."""
-        size = (self.curved**2).sum(axis=0)
-        share = (self.curved * values).sum(axis=0) / np.where(size > 0, size, 1)
+        share = np.einsum("nv,nv->v", self.curved, values) / np.where(self.curved_size > 0, self.curved_size, 1)
         return values - self.curved * share
 
     def modulations(self, writes: Array, gate: _Gate) -> tuple[Array, Array, float]:
@@ -177,19 +177,24 @@ class _Half:
         if g.std() < 1e-12:
             return matrix, se, 0.0
         g = (g - g.mean()) / g.std()
-        products, b = centred(self.latents * g[:, None]), centred(writes)
-        both = np.hstack([products, b])
+        both = np.empty((n, 2 * m), self.latents.dtype)
+        products, errors = both[:, :m], both[:, m:]
+        np.multiply(self.latents, g[:, None], out=products)
+        errors[:] = writes
+        both -= both.mean(axis=0)
         solved = self.inverse @ (self.additive.T @ both / n)
         both -= self.additive @ solved.astype(both.dtype)
-        products, errors = both[:, :m], both[:, m:]
-        products[:, self.varies] = self._straight(products[:, self.varies])
+        vary = slice(None) if self.varies.all() else self.varies
+        products[:, vary] = self._straight(products[:, vary])
         size = (products**2).mean(axis=0).astype(np.float64)
         alive = self.varies & (size > 1e-12 * max(float(size.max()), 1e-300))
         matrix[alive] = (products.T @ errors)[alive] / n / size[alive, None]
         mod = np.diag(matrix)
         own_errors = errors.copy()
-        own_errors[:, self.varies] = self._straight(errors[:, self.varies])
-        influence = products[:, alive] * (own_errors[:, alive] - products[:, alive] * mod[alive].astype(both.dtype))
+        own_errors[:, vary] = self._straight(errors[:, vary])
+        each = slice(None) if alive.all() else alive
+        influence = own_errors[:, each] - products[:, each] * mod[each].astype(both.dtype)
+        influence *= products[:, each]
         spread = clustered_se(influence, self.groups) / size[alive]
         se[alive] = spread * np.sqrt(n / max(n - self.additive.shape[1] - 2, 1))
         which = gate.negative & self.varies

@@ -14,10 +14,9 @@ from comparisons.encoding.banded import banded_ridge, folds_of
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance, unique_share
 from comparisons.persistence.counts import log_counts
+from comparisons.persistence.unique_simple import COMPLEX, PENALTIES, SIMPLE
 from comparisons.results import Verdict
 from comparisons.verdicts.editing import recordings_editing
-
-SIMPLE, COMPLEX = "simple", "complex"
 
 
 def early_and_late(one: Recordings) -> tuple[NDArray, NDArray] | None:
@@ -55,23 +54,28 @@ def region_contrasts(
             f"Early trials {list(early.shape)}, late ones {list(late.shape)} and {len(regions)} regions were given; "
             "expected [rep, n, neuroid] twice, with two repetitions or more."
         )
-    names, found = np.asarray(regions), {}
+    names = np.asarray(regions)
+    found: dict[str, TimeContrast] = {}
     windows = [trials.astype(np.float64) for trials in (early, late)]
     reliable = np.ones(len(names), bool)
     for trials in windows:
         with np.errstate(invalid="ignore", divide="ignore"):
             reliable &= signal_variance(trials) / nanmean(trials).var(axis=0, ddof=1) >= LEAST_RELIABLE
     bands = {SIMPLE: np.asarray(simple, np.float64), COMPLEX: np.asarray(complex_, np.float64)}
-    for region in dict.fromkeys(regions):
-        mine = reliable & (names == region)
-        if not mine.any():
-            continue
+    if not reliable.any():
+        return found
+    windows, names = [trials[:, :, reliable] for trials in windows], names[reliable]
+    # One fit for both windows and all regions: what it costs hardly depends on the number of neuroids.
+    means = np.concatenate([nanmean(trials) for trials in windows], axis=1)
+    splits = folds_of(len(means), seed=seed)
+    fitted = banded_ridge(bands, means, splits=splits, penalties=PENALTIES, choice="float32")
+    for region in dict.fromkeys(names.tolist()):
+        mine = np.flatnonzero(names == region)
         shares = {}
-        for when, trials in zip(("early", "late"), windows, strict=True):
-            own = trials[:, :, mine]
-            fitted = banded_ridge(bands, nanmean(own), splits=folds_of(own.shape[1], seed=seed))
+        for number, (when, trials) in enumerate(zip(("early", "late"), windows, strict=True)):
+            part = fitted.of(mine + number * len(names))
             for band in (SIMPLE, COMPLEX):
-                shares[band, when] = unique_share(fitted, band, own, least=-np.inf, draws=draws, seed=seed)
+                shares[band, when] = unique_share(part, band, trials[:, :, mine], least=-np.inf, draws=draws, seed=seed)
         ordered = [shares[band, when] for band in (SIMPLE, COMPLEX) for when in ("early", "late")]
         phi = [share.estimate for share in ordered]
         drawn = [share.draws for share in ordered]

@@ -19,6 +19,7 @@ from comparisons.encoding.gram import LinearKernel
 from comparisons.encoding.pls import COMPONENTS, Split, pls_predictions
 from comparisons.encoding.ridge import PENALTIES, ridge_cv_predictions, ridge_predictions
 from comparisons.encoding.selection import correlations
+from comparisons.statistics import bootstrap_counts
 
 METHODS = ("pls", "ridge", "ridgecv", "neuron-to-neuron")
 
@@ -111,7 +112,7 @@ class Predictivity:
         found = []
         for start in range(0, draws, 100):
             count = min(100, draws - start)
-            weights = rng.multinomial(n, np.full(n, 1 / n), size=count).astype(np.float64)
+            weights = bootstrap_counts(rng, n, count)
             neuroids = rng.integers(0, q, (count, q))
             medians = [
                 nanmedian(

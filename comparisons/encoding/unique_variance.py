@@ -15,6 +15,7 @@ from bridge.errors import InputError
 from comparisons.encoding.ceilings import check_trials
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.pls import Split
+from comparisons.statistics import bootstrap_counts
 
 LEAST_RELIABLE = 0.2
 """Neuroids whose signal variance is below this share of the variance of their mean response are left out of phi."""
@@ -179,9 +180,7 @@ def two_factor_draws(
     rng = np.random.default_rng(seed)
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
-        yield tuple(  # type: ignore[misc]
-            rng.multinomial(k, np.full(k, 1 / k), size=size).astype(np.float64) for k in (stimuli, neuroids)
-        )
+        yield bootstrap_counts(rng, stimuli, size), bootstrap_counts(rng, neuroids, size)
 
 
 def share_draws(banded: Banded, n: int, draws: int, seed: int) -> dict[str, np.ndarray]:

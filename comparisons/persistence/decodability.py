@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bridge.errors import InputError
+from comparisons.statistics import bootstrap_counts
 from comparisons.verdicts.evidence import Estimate
 from probes.decoding import Probe
 
@@ -207,9 +208,9 @@ def training_axes(x: Array, components: int) -> Array:
 
 
 @lru_cache(maxsize=16)
-def _cell_weights(cells: int, draws: int, seed: int) -> NDArray[np.intp]:
+def _cell_weights(cells: int, draws: int, seed: int) -> Array:
     """How often each cell stands in each bootstrap draw, [draw, cell]: the same for all sites of a design."""
-    weights = np.random.default_rng([seed, cells]).multinomial(cells, np.full(cells, 1 / cells), size=draws)
+    weights = bootstrap_counts(np.random.default_rng([seed, cells]), cells, draws)
     weights.setflags(write=False)
     return weights
 

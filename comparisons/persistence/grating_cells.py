@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bridge.errors import InputError
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import signal_variance
+from comparisons.statistics import bootstrap_counts
 from comparisons.verdicts.evidence import Estimate
 
 Array = NDArray[np.float64]
@@ -236,7 +237,7 @@ def _estimates(
     if not reference > 0.05:
         return None
     pairs = int(cells.pair.max()) + 1
-    weights = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=draws)[:, cells.pair].astype(np.float64)
+    weights = bootstrap_counts(rng, pairs, draws)[:, cells.pair]
     drawn = scores(weights, errors[0])
     left = [scores(flat, one) for one in errors[1:]]
     jackknife = [np.array([part[which][0] for part in left]) for which in range(3)]

@@ -126,7 +126,7 @@ def by_time_bins(data: DataSet, seed: int) -> dict[Statistic, str]:
     windows = early_and_late(data.recordings)
     assert windows is not None
     regions = data.recordings.neuroids["region"].tolist()
-    contrasts = region_contrasts(data.bands.simple, data.bands.complex, *windows, regions, seed=seed)
+    contrasts = region_contrasts(data.bands.simple, data.bands.complex, *windows, regions, draws=DRAWS, seed=seed)
     told = [contrasts[region].answer for region in list(dict.fromkeys(regions))[1:] if region in contrasts]
     if told.count("consistent") > len(told) / 2:
         return {"late loss": "SUPPORTED"}

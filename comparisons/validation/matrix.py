@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bridge.heap import kept_heap
 from comparisons.validation.spec import Cell, Statistic
 
 Answers = dict[str, dict[Statistic, str]]
@@ -133,6 +134,10 @@ def processes(count: int) -> ProcessPoolExecutor | None:
     return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread)
 
 
+_heap = kept_heap()
+"""Held until the process ends: data sets are of one size, and what one frees the next takes."""
+
+
 def _one_thread() -> None:
     import signal
 
@@ -140,3 +145,4 @@ def _one_thread() -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the run
     threadpool_limits(1)
+    _heap.__enter__()

@@ -39,6 +39,7 @@ from bridge.errors import InputError
 from comparisons.encoding.banded import folds_of
 from comparisons.encoding.evaluation import nanmean
 from comparisons.encoding.unique_variance import LEAST_RELIABLE, signal_variance
+from comparisons.statistics import bootstrap_counts
 
 Array = NDArray[np.float64]
 PENALTIES = np.logspace(0, 4, 13)
@@ -117,7 +118,7 @@ def transports(
     rng = np.random.default_rng(seed)
     made = [moments(y, areas, names, s, correct_gain=correct_gain, rng=rng) for _ in range(splits)]
     n = len(s)
-    weights = np.concatenate([np.ones((1, n)), rng.multinomial(n, np.full(n, 1 / n), size=draws)])
+    weights = np.concatenate([np.ones((1, n)), bootstrap_counts(rng, n, draws)])
     pairs = [(j, k) for j in range(len(names)) for k in range(j + 1, len(names))]
     pairs.sort(key=lambda pair: (pair[0] - pair[1], pair[0]))
     drawn = averaged([statistics(one, weights, pairs) for one in made])

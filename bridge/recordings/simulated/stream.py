@@ -86,7 +86,9 @@ class Stage:
         """R2 of C (trial average) from S by linear regression over the stimuli, pooled over dimensions of C."""
         s, c = (part.mean(0, dtype=np.float64) for part in (self.simple, self.complex))
         s, c = s - s.mean(0), c - c.mean(0)
-        return float(1 - ((c - s @ np.linalg.lstsq(s, c, rcond=None)[0]) ** 2).sum() / (c**2).sum())
+        axes, sizes, _ = np.linalg.svd(s, full_matrices=False)
+        axes = axes[:, sizes > 1e-6 * max(sizes[0], 1e-300)]
+        return float(((axes.T @ c) ** 2).sum() / (c**2).sum())
 
 
 @dataclass

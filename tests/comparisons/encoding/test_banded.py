@@ -280,15 +280,15 @@ def test_draws_of_phi_equal_resampling_by_hand() -> None:
     found = banded_ridge(bands, mean)
     phi = unique_share(found, "S", trials, draws=3, seed=7, least=-10)
     rng = np.random.default_rng(7)
-    counts = rng.multinomial(60, np.full(60, 1 / 60), size=3), rng.multinomial(5, np.full(5, 1 / 5), size=3)
+    stimuli, neuroids = rng.integers(60, size=(3, 60)), rng.integers(5, size=(3, 5))
     gained = (found.errors("C") - found.errors("S", "C"))[np.argsort(found.rows)]
     for draw in range(3):
-        rows = np.repeat(np.arange(60), counts[0][draw])
+        rows, own = stimuli[draw], neuroids[draw]
         top = gained[rows].mean(axis=0)
         reps = np.isfinite(trials).sum(axis=0)
         noise = np.nanvar(trials, axis=0, ddof=1) / reps
         bottom = mean[rows].var(axis=0, ddof=1) - noise[rows].mean(axis=0)
-        expected = (top * counts[1][draw]).sum() / (bottom * counts[1][draw]).sum()
+        expected = top[own].sum() / bottom[own].sum()
         assert phi.draws[draw] == pytest.approx(expected, rel=1e-10)
     np.testing.assert_allclose(signal_variance(trials), mean.var(axis=0, ddof=1) - noise.mean(axis=0), rtol=1e-12)
 

@@ -39,8 +39,8 @@ def test_the_rule(ends: dict[str, tuple[float, float]], answer: str) -> None:
 
 
 def test_a_direct_path_is_named_and_does_not_decide() -> None:
-    verdict = by_transport([transport(cal=(0.1, 0.2), direct=(0.11, 0.4))], "brain", simulated=True)
+    verdict = by_transport([transport(cal=(0.1, 0.2), direct=(0.31, 0.9))], "brain", simulated=True)
     assert verdict.answer == "REFUTED"
     assert verdict.simulated
     assert "a bypass or common input" in verdict.reasons[-1]
-    assert "bypass" not in " ".join(by_transport([transport(direct=(0.1, 0.4))], "brain").reasons)
+    assert "bypass" not in " ".join(by_transport([transport(direct=(0.3, 0.9))], "brain").reasons)
