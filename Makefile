@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: env demo pictures test test-all check bench lock clean help
+.PHONY: env demo pictures notebook test test-all check bench lock clean help
 
 help:
 	@echo "make demo      the embedded comparison: no network, two minutes; opens as runs/demo/report.html"
 	@echo "make pictures  the README's pictures, from the demo"
+	@echo "make notebook  docs/first_comparison.ipynb, run from top to bottom"
 	@echo "make test      all quick tests"
 	@echo "make test-all  the long ones too"
 	@echo "make check     formatting, lint, types, floors"
@@ -36,6 +37,9 @@ demo: env
 
 pictures: demo
 	$(BIN)/python docs/make_pictures.py runs/demo
+
+notebook: env
+	$(BIN)/python docs/make_notebook.py
 
 test: env
 	$(PYTEST) --cov --cov-report=term:skip-covered -m "not slow"

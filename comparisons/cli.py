@@ -58,8 +58,8 @@ def run(
     from comparisons import config as configs
     from comparisons.plan import make_plan
     from comparisons.report.summary import sentences
-    from comparisons.run import needed
-    from comparisons.run import run as run_config
+    from comparisons.running import needed
+    from comparisons.running import run as run_config
 
     parsed = configs.load(config, set_ or [])
     store = Store()
@@ -96,7 +96,7 @@ def capture(
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import plan_capture
-    from comparisons.run import execute, needed
+    from comparisons.running import execute, needed
 
     parsed, store = configs.load(config, set_ or []), Store()
     plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from comparisons.run import Reporter
+    from comparisons.running import Reporter
 
 ConfigArgument = Annotated[str, typer.Argument(help="Path of a YAML config, or the name of one that ships.")]
 SetOption = Annotated[

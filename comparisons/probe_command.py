@@ -44,7 +44,7 @@ def probe(
     from comparisons import config as configs
     from comparisons.plan import make_plan
     from comparisons.report.summary import sentences
-    from comparisons.run import run
+    from comparisons.running import run
 
     parsed = only_probes(configs.load(config, set_ or []), sites)
     store, folder = Store(), out or Path("runs") / parsed.name

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from comparisons.plan import Plan, Stage
-    from comparisons.run import Reporter
+    from comparisons.running import Reporter
 
 SECONDS_BETWEEN_LINES = 10.0
 

@@ -247,6 +247,10 @@ class RunResults(_Record):
 
         return rdms(self, store)
 
+    def __repr__(self) -> str:
+        """A line: the whole is long, and `model_dump` gives it."""
+        return f"<run {self.name!r}: {len(self.results)} numbers, {len(self.verdicts)} verdicts>"
+
     def _repr_html_(self) -> str:
         """What a notebook shows."""
         from comparisons.tabular import as_html

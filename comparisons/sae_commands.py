@@ -41,7 +41,7 @@ def train(
     from comparisons import config as configs
     from comparisons.dictionaries import quality_of
     from comparisons.plan import plan_training
-    from comparisons.run import execute, needed
+    from comparisons.running import execute, needed
 
     parsed, store = configs.load(config, set_ or []), Store()
     logging = None
@@ -100,7 +100,7 @@ def evaluate(
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import need_models, plan_capture
-    from comparisons.run import execute, needed
+    from comparisons.running import execute, needed
     from saes.hub import load
 
     parsed, store = configs.load(config, set_ or []), Store()

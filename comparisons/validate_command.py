@@ -34,7 +34,7 @@ def validate(
 
     from bridge.store import Store, write_atomically
     from comparisons import config as configs
-    from comparisons.run import run
+    from comparisons.running import run
     from comparisons.validation.table import as_text, document
 
     parsed = chosen(configs.load(config, set_ or []), datasets, cells, workers)

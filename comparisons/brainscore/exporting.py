@@ -28,7 +28,7 @@ from comparisons.brainscore.chosen_parts import feature_of, submission_of
 from comparisons.brainscore.network_made import Made
 from comparisons.brainscore.preparing import Ingredients, found_readout, prepared, preprocessing_of, sites_of
 from comparisons.brainscore.verifying import compare
-from comparisons.run import Reporter
+from comparisons.running import Reporter
 
 if TYPE_CHECKING:
     from comparisons.config import Config

@@ -23,7 +23,7 @@ from comparisons.brainscore.chosen_parts import (
 from comparisons.brainscore.network_made import Made, made_of
 from comparisons.brainscore.submission import REGIONS, Choice
 from comparisons.plan import Planner
-from comparisons.run import Reporter, execute, needed
+from comparisons.running import Reporter, execute, needed
 
 if TYPE_CHECKING:
     import torch

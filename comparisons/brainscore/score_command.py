@@ -49,7 +49,7 @@ def score(
     from comparisons import config as configs
     from comparisons.brainscore.table import as_text
     from comparisons.plan import make_plan
-    from comparisons.run import needed, run
+    from comparisons.running import needed, run
 
     parsed = only_scores(configs.load(config, set_ or []), benchmarks, metrics, sites, theirs)
     store, folder = Store(), out or Path("runs") / parsed.name

@@ -15,7 +15,7 @@ from comparisons.executors.work import Outcome, Task, _arrived, raised, surround
 from comparisons.plan import Plan, Stage
 
 if TYPE_CHECKING:
-    from comparisons.run import Reporter
+    from comparisons.running import Reporter
 
 LOOK = 0.5
 """Seconds between two looks at how the stages stand."""

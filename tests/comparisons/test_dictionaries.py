@@ -21,7 +21,7 @@ from comparisons.dictionaries import quality_of
 from comparisons.features import site_features
 from comparisons.plan import Planner, add_dictionaries, make_plan, plan_training
 from comparisons.results import RunResults
-from comparisons.run import Silent, execute, run
+from comparisons.running import Silent, execute, run
 from saes.checkpoints import read_folder
 from saes.sae import SAEConfig, SparseAutoencoder
 

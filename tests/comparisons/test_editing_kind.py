@@ -14,7 +14,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store
 from comparisons.config import parse
 from comparisons.plan import make_plan
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 SAE = {
     "kind": "train",

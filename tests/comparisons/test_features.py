@@ -12,7 +12,7 @@ from comparisons.config import Config, parse
 from comparisons.encoding.recordings_encoded import constant
 from comparisons.features import site_features
 from comparisons.plan import Planner
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from bridge.stimuli.battery import Battery
 from bridge.store import Store
 from comparisons.config import parse
 from comparisons.plan import make_plan
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 MIB = 2**20
 

@@ -15,7 +15,7 @@ from bridge.recordings.recordings import Recordings
 from bridge.store import Store
 from comparisons.config import parse
 from comparisons.responses import comparable, load_responses, save_responses
-from comparisons.run import run
+from comparisons.running import run
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:

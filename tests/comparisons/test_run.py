@@ -14,7 +14,7 @@ from comparisons.config import parse
 from comparisons.kinds.rsa import RSAComparison
 from comparisons.plan import Planner, make_plan
 from comparisons.results import Result, RunResults
-from comparisons.run import Silent, execute, needed, run
+from comparisons.running import Silent, execute, needed, run
 
 
 class Counting(Silent):

@@ -10,7 +10,7 @@ import pytest
 from bridge.store import Store
 from comparisons.config import load
 from comparisons.results import Result, RunResults
-from comparisons.run import run
+from comparisons.running import run
 
 
 def best(results: tuple[Result, ...], **where: object) -> Result:

@@ -11,7 +11,7 @@ from bridge.errors import InputError
 from bridge.store import Store
 from comparisons.config import parse
 from comparisons.results import RunResults
-from comparisons.run import run
+from comparisons.running import run
 
 SITES = ["blocks.0.hook_resid_post", "blocks.11.hook_resid_post"]
 

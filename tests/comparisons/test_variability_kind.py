@@ -14,7 +14,7 @@ from comparisons.config import load, parse
 from comparisons.networks import Network, networks_of
 from comparisons.plan import make_plan
 from comparisons.results import Result
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 STIMULI = {"kind": "battery", "name": "few", "families": ["gratings"], "limit": {"gratings": 12}, "size": 32}
 

@@ -27,7 +27,7 @@ import comparisons.progress
 import comparisons.report.figures
 import comparisons.report.page
 import comparisons.rsa.permutation
-import comparisons.run
+import comparisons.running
 import saes.checkpoints
 import saes.hub
 import saes.training

@@ -12,7 +12,7 @@ from bridge.store import Store
 from comparisons.config import parse
 from comparisons.plan import make_plan
 from comparisons.results import Result, Verdict
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 
 @dataclass

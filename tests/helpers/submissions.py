@@ -11,7 +11,7 @@ import saes
 from comparisons.brainscore import rules
 from comparisons.brainscore.exporting import Exported, export
 from comparisons.config import parse
-from comparisons.run import Silent
+from comparisons.running import Silent
 from saes.sae import SAEConfig, SparseAutoencoder
 
 EARLY, LATE = "blocks.5.hook_resid_post", "blocks.9.hook_resid_post"

@@ -18,7 +18,7 @@ from comparisons.config import parse
 from comparisons.editing.recorded import early_and_late, region_contrasts
 from comparisons.plan import make_plan
 from comparisons.results import Verdict
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 from comparisons.verdicts.editing import recordings_editing
 
 N, REPS, UNITS = 300, 6, 24

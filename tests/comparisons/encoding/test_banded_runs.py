@@ -19,7 +19,7 @@ from comparisons.encoding import LinearKernel
 from comparisons.encoding.banded import banded_ridge, folds_of
 from comparisons.plan import make_plan
 from comparisons.report.methods import paragraphs
-from comparisons.run import run
+from comparisons.running import run
 
 BANDS = {
     "early": {"sites": ["stem", "blocks.0.hook_resid_post"], "pool": "mean"},

@@ -18,7 +18,7 @@ from bridge.streams import read
 from comparisons.config import load, parse
 from comparisons.encoding import brainscore_splits, predictivity
 from comparisons.plan import make_plan
-from comparisons.run import run
+from comparisons.running import run
 
 SITES = ["stem", "blocks.0.hook_resid_post", "blocks.8.hook_resid_post"]
 

@@ -14,7 +14,7 @@ from store_files import files
 from bridge.store import Store
 from comparisons.config import Config, parse
 from comparisons.plan import make_plan, plan_capture
-from comparisons.run import Silent, execute
+from comparisons.running import Silent, execute
 
 RESNET = {"kind": "cifar-resnet", "name": "net", "untrained": True}
 STREAM = "blocks.*.hook_resid_post"

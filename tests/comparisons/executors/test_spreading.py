@@ -22,7 +22,7 @@ from comparisons.config import Config, load, parse, shipped
 from comparisons.executors.spread import spread
 from comparisons.executors.work import Outcome, Surroundings, Task, perform, raised, surroundings
 from comparisons.plan import make_plan
-from comparisons.run import Silent, needed, run
+from comparisons.running import Silent, needed, run
 
 
 def test_a_plan_is_made_again_from_its_recipe(content: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from bridge.errors import InputError
 from bridge.store import Store
 from comparisons import config as configs
-from comparisons.run import run
+from comparisons.running import run
 from comparisons.starting.missing import findings
 from comparisons.starting.writing import start
 

@@ -13,7 +13,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store
 from comparisons import config as configs
 from comparisons.kinds.validation import ValidationComparison
-from comparisons.run import run
+from comparisons.running import run
 from comparisons.validate_command import chosen
 
 SMALL = {"reps": 6, "neuroids": {"V1": 30, "IT": 30}, "lambdas": [0.5, 0.4], "simple_dimensions": 8}

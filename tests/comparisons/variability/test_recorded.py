@@ -13,7 +13,7 @@ from bridge.errors import ConfigError, InputError
 from bridge.recordings.recordings import Recordings, RegionRDMs
 from bridge.recordings.simulated import Seen, SimulatedRecordings, Stream, record
 from comparisons.config import parse
-from comparisons.run import run
+from comparisons.running import run
 from comparisons.variability.recorded import Judged, factor_values, judge, with_repetitions
 
 N, D = 100, 8
