@@ -8,11 +8,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: env demo pictures notebook test test-all check bench lock clean help
+.PHONY: env demo pictures reference notebook test test-all check bench lock clean help
 
 help:
 	@echo "make demo      the embedded comparison: no network, two minutes; opens as runs/demo/report.html"
 	@echo "make pictures  the README's pictures, from the demo"
+	@echo "make reference docs/config.md, commands.md and python.md, from the code"
 	@echo "make notebook  docs/first_comparison.ipynb, run from top to bottom"
 	@echo "make test      all quick tests"
 	@echo "make test-all  the long ones too"
@@ -37,6 +38,9 @@ demo: env
 
 pictures: demo
 	$(BIN)/python docs/make_pictures.py runs/demo
+
+reference: env
+	$(BIN)/python docs/make_reference.py
 
 notebook: env
 	$(BIN)/python docs/make_notebook.py

@@ -147,3 +147,33 @@ def test_the_network_of_the_page_is_loaded(tmp_path: Path, monkeypatch: pytest.M
     sites = load(spec).sites
     assert "blocks.2.hook_write" in sites
     sys.modules.pop("my_networks", None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = FENCE.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        if "://" in file:
+            continue
+        found = page.parent / file if file else page
+        assert found.exists(), f"{page.name} leads to {target}, which is not there"
+        assert not anchor or anchor in slugs(found.read_text()), f"{page.name}: no heading for {target}"
+
+
+def slugs(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_the_reference_is_what_the_code_says() -> None:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("make_reference", ROOT / "docs" / "make_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, text in module.pages().items():
+        assert (ROOT / "docs" / name).read_text() == text, f"docs/{name} is not current; run `make reference`"
