@@ -69,6 +69,19 @@ def test_streams_keep_their_latents_and_chains_delete_them(config: dict[str, Any
     assert table["live"].sum() > 10
 
 
+def test_the_order_of_sites_and_models_plays_no_part(config: dict[str, Any], tmp_path: Path) -> None:
+    sites = ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
+    verdicts = []
+    for turn in (1, -1):
+        made = {**config, "saes": [{**SAE, "sites": sites[::turn]}], "models": config["models"][::turn]}
+        plan = make_plan(parse(made), Store(tmp_path))
+        paths, _ = execute(plan, Store(tmp_path), Silent())
+        parts = [json.loads((paths[name] / "results.json").read_text()) for name in plan.results]
+        verdicts.append({one["subject"]: one for part in parts for one in part.get("verdicts", [])})
+    assert len(verdicts[0]) >= 2
+    assert verdicts[0] == verdicts[1]
+
+
 def test_dictionaries_must_be_read_by_a_block_of_their_basis(config: dict[str, Any], tmp_path: Path) -> None:
     config["saes"] = [{**SAE, "sites": SAE["sites"][1:]}]
     with pytest.raises(ConfigError, match="whose next block shares its basis"):

@@ -86,6 +86,24 @@ def test_streams_pass_on_and_chains_lose(config: dict[str, Any], tmp_path: Path)
     assert "transport of task-irrelevant minus relevant directions" in measures
 
 
+@pytest.mark.slow
+def test_the_order_of_sites_and_models_plays_no_part(config: dict[str, Any], tmp_path: Path) -> None:
+    other = json.loads(json.dumps(config))
+    other["saes"][0]["sites"].reverse()
+    other["models"].reverse()
+    found = [told(one, tmp_path) for one in (config, other)]
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
+
+
+def told(config: dict[str, Any], store: Path) -> dict[str, Any]:
+    """The verdicts of a config's comparisons, by subject."""
+    plan = make_plan(parse(config), Store(store))
+    paths, _ = execute(plan, Store(store), Silent())
+    parts = [json.loads((paths[name] / "results.json").read_text()) for name in plan.results]
+    return {one["subject"]: one for part in parts for one in part.get("verdicts", [])}
+
+
 def test_what_stands_beside_transport_can_be_left_out(config: dict[str, Any], tmp_path: Path) -> None:
     network = {"name": "narrow", "trained": ["residual"]}
     spec = {"kind": "variability", "images": 2, "vectors": 1, "networks": [network], "labelled": 0, "additive": False}
