@@ -39,6 +39,12 @@ class StorageError(UserError):
     exit_code = 5
 
 
+class QualityError(UserError):
+    """What was made is below the quality that was asked for, and was not published; everything else was done."""
+
+    exit_code = 6
+
+
 def did_you_mean(given: str, allowed: Iterable[str], shown: int = 12) -> str:
     """A closing clause for an error: the nearest valid name, else the names that are allowed.
 

@@ -156,6 +156,18 @@ def check_pushable(repository: str) -> None:
         )
 
 
+def check_writable(repository: str) -> None:
+    """`check_pushable`, and that the hub answers and knows the token. Says nothing of rights in this repository.
+
+    Raises UnreachableError without a network, and for a token that the hub refuses.
+    """
+    check_pushable(repository)
+    from huggingface_hub import HfApi
+
+    with fetching(repository, "reached"):
+        HfApi().whoami()
+
+
 @contextmanager
 def fetching(what: str, doing: str = "fetched") -> Iterator[None]:
     """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.

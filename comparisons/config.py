@@ -29,6 +29,7 @@ from comparisons.brainscore.submission import Submission
 from comparisons.executors.base import ExecutorSpec
 from comparisons.executors.local import LocalExecutor
 from comparisons.kinds.base import ComparisonSpec
+from comparisons.releasing.spec import Release
 from saes.specs import AnySAE, SAESpec
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class Config(Spec):
     """What shall be computed (not needed by `ventral capture`)."""
     submission: Submission | None = None
     """What `ventral brain-score export` makes of the models and dictionaries; no comparison reads it."""
+    release: Release | None = None
+    """What `ventral sae release` demands of the dictionaries before it publishes them; no comparison reads it."""
     executor: AnyExecutor = LocalExecutor()
     """Who computes it: this process, some beside it, or a cluster. The numbers do not depend on it."""
 

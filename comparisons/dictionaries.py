@@ -41,7 +41,7 @@ def add_stages(planner: Planner) -> list[str]:
     for spec in planner.config.saes:
         for model in models_of(planner, spec):
             if isinstance(spec, TrainSAE):
-                stages.append(_add_training(planner, spec, model))
+                stages.append(add_training(planner, spec, model))
             elif isinstance(spec, LoadSAE):
                 stages.append(_add_loading(planner, spec, model))
     return stages
@@ -69,14 +69,14 @@ def _offer(
 # ------------------------------------------------------------------------------------------------------- training
 
 
-def _add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
+def add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
     """Train a model's dictionaries, all of one number of tokens in one pass."""
     from bridge.tokens import stored_tokens
 
     sites = planner.chosen(model, spec.sites)
     writes = _written(planner, spec, model, list(sites))
     every = planner.chosen(model, [*sites, *([writes] if writes else [])])
-    _check_architecture(spec, list(sites.values()), transcodes=writes is not None)
+    check_architecture(spec, list(sites.values()), transcodes=writes is not None)
     counts = {name: stored_tokens(site, spec.tokens) for name, site in every.items()}
     together = spec.joint or writes is not None
     places = {(site.grid, site.tokens - site.prefix) for site in every.values()}
@@ -166,7 +166,7 @@ def _written(planner: Planner, spec: TrainSAE, model: ModelSpec, sites: Sequence
     return found[0]
 
 
-def _check_architecture(spec: TrainSAE, sites: Sequence[Site], *, transcodes: bool) -> None:
+def check_architecture(spec: TrainSAE, sites: Sequence[Site], *, transcodes: bool) -> None:
     """Raises ConfigError that names the dictionary for settings that do not fit the widths of its sites."""
     widths = [sum(site.width for site in sites)] if spec.joint else [site.width for site in sites]
     try:

@@ -65,11 +65,11 @@ class Stage:
 class Recipe:
     """How a plan is made, in plain values: with it another process makes the same stages. Hashable by content."""
 
-    maker: Literal["make_plan", "plan_training", "plan_capture"]
+    maker: Literal["make_plan", "plan_training", "plan_capture", "plan_passes"]
     config: str
     """The config's content as JSON."""
     sites: tuple[str, ...] = ()
-    """Of `plan_capture`."""
+    """Of `plan_capture`; the passes of `plan_passes`, as JSON."""
 
     def plan(self, store: Store) -> Plan:
         """The plan. Raises what making it raised the first time."""
@@ -78,6 +78,10 @@ class Recipe:
         config = parse(json.loads(self.config))
         if self.maker == "plan_capture":
             return plan_capture(config, store, list(self.sites))
+        if self.maker == "plan_passes":
+            from comparisons.releasing.passes import plan_passes
+
+            return plan_passes(config, store, [json.loads(one) for one in self.sites])
         return make_plan(config, store) if self.maker == "make_plan" else plan_training(config, store)
 
 

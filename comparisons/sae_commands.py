@@ -10,6 +10,7 @@ import typer
 
 from bridge.errors import ConfigError
 from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.releasing.command import release
 
 if TYPE_CHECKING:
     from saes.splicing import Splicing
@@ -194,3 +195,6 @@ def push(
     for name in done.ids:
         print(f"{done.repository} {name}")
     print(f"commit {done.commit}")
+
+
+app.command()(release)

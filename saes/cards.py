@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bridge.errors import ConfigError
 from bridge.hub import check_pushable, fetching
+from bridge.store import write_together
 from saes.checkpoints import CFG, WEIGHTS, read_folder, read_json, save
 from saes.converters import dictionaries_in
 
@@ -37,13 +38,15 @@ def card(cfgs: Mapping[str, Mapping[str, Any]], repository: str | None, licence:
     where = repository or "FOLDER"
     first = next(iter(cfgs), "ID")
     title = " and ".join(models) or "unnamed models"
+    own = {str(about["licence"]) for about in metadata if about.get("licence")}
+    stated = licence or (own.pop() if len(own) == 1 else None)
     return "\n".join(
         [
-            _front_matter(models, licence),
+            _front_matter(models, stated),
             MADE,
             f"# Sparse autoencoders of {title}",
             "",
-            _overview(cfgs),
+            _overview(cfgs, stated),
             "## Loading",
             "",
             "```python",
@@ -80,8 +83,9 @@ def _front_matter(models: Iterable[str], licence: str | None) -> str:
     return f"---\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}---\n"
 
 
-def _overview(cfgs: Mapping[str, Mapping[str, Any]]) -> str:
-    rows: list[list[Any]] = [["id", "model", "site", "architecture", "d_in", "latents", "k", *METRICS.values(), "seed"]]
+def _overview(cfgs: Mapping[str, Mapping[str, Any]], licence: str | None) -> str:
+    head = ["id", "model", "site", "architecture", "d_in", "latents", "k", "explained variance", *METRICS.values()]
+    rows: list[list[Any]] = [[*head, "seed", "licence"]]
     rows.append(["---"] * len(rows[0]))
     for name, cfg in cfgs.items():
         about = cfg.get("metadata") or {}
@@ -96,9 +100,11 @@ def _overview(cfgs: Mapping[str, Mapping[str, Any]]) -> str:
                 trained if trained == cfg.get("architecture") else f"{trained} (as {cfg.get('architecture')})",
                 cfg.get("d_in"),
                 cfg.get("d_sae"),
-                cfg.get("k"),
+                cfg.get("k") or ((about.get("training") or {}).get("architecture") or {}).get("k"),
+                None if metrics.get("fvu") is None else _number(1 - metrics["fvu"]),
                 *(_number(metrics.get(key)) for key in METRICS),
                 about.get("seed", (about.get("training") or {}).get("seed")),
+                about.get("licence") or licence,
             ]
         )
     return "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in rows) + "\n"
@@ -124,6 +130,16 @@ def _cell(value: Any) -> str:
     return "not stated" if value in (None, "") else re.sub(r"\s+", " ", str(value)).replace("|", r"\|")
 
 
+def write_pages(folder: Path, ids: Sequence[str], repository: str | None = None, licence: str | None = None) -> None:
+    """Write the page of each dictionary of a folder, by id, and the one of all into the folder itself.
+
+    Raises InputError for what is no dictionary, StorageError where nothing can be written.
+    """
+    cfgs = {name: read_json(folder / name / CFG, "a dictionary has it") for name in ids}
+    pages = {folder / name / CARD: card({name: cfg}, repository, licence) for name, cfg in cfgs.items()}
+    write_together({**pages, folder / CARD: card(cfgs, repository, licence)})
+
+
 # --------------------------------------------------------------------------------------------------------- pushing
 
 
@@ -144,6 +160,7 @@ def push(
     private: bool | None = None,
     licence: str | None = None,
     replace: bool = False,
+    keep: bool = False,
     message: str | None = None,
 ) -> Pushed:
     """Put dictionaries into a repository `user/name`, made if needed, as folders, in one commit.
@@ -151,7 +168,8 @@ def push(
     `dictionaries` are dictionaries or their folders by id; a folder alone stands under its own name (a folder of
     folders: each under its name), a dictionary alone under its site's. `revision` is a branch, made from main if
     needed. Every folder gets a card; the repository's own page lists all of its dictionaries, unless somebody wrote
-    one by hand.
+    one by hand. With `keep`, dictionaries that stand there already just as they are here stay; where all do, nothing is
+    committed.
 
     Raises ConfigError for names that cannot be, ids that are taken (unless `replace`) and a repository of another
     visibility than asked for; InputError for damaged dictionaries; UnreachableError without a network, a token, or
@@ -168,13 +186,20 @@ def push(
         with fetching(repository, "reached"):
             there, head = _prepared(api, repository, revision, private)
             taken = [name for name in folders if any(path.startswith(f"{name}/") for path in there)]
+            ids = tuple(folders)
+            if keep:
+                same = [name for name in taken if _same(api, repository, head, there, name, folders[name])]
+                taken = [name for name in taken if name not in same]
+                folders = {name: folder for name, folder in folders.items() if name not in same}
+                if not folders:
+                    return Pushed(repository, head, ids)
             if taken and not replace:
                 raise ConfigError(
                     f"{repository} already has {', '.join(taken)}; push under another id, or say that it is to be "
                     "replaced (--replace)."
                 )
             commit = _committed(api, repository, revision, folders, there, head, licence, message)
-    return Pushed(repository, commit, tuple(folders))
+    return Pushed(repository, commit, ids)
 
 
 def _folders(given: Any, scratch: Path) -> dict[str, Path]:
@@ -226,6 +251,14 @@ def _prepared(api: HfApi, repository: str, revision: str | None, private: bool |
         api.create_branch(repository, branch=str(revision), exist_ok=True)
         info = api.model_info(repository, revision=revision, timeout=20)
     return [entry.rfilename for entry in info.siblings or []], str(info.sha)
+
+
+def _same(api: HfApi, repository: str, head: str, there: Sequence[str], name: str, folder: Path) -> bool:
+    """Whether a repository has this very dictionary: by its configuration, which holds the weights' sha256."""
+    if not {f"{name}/{CFG}", f"{name}/{WEIGHTS}"} <= set(there):
+        return False
+    found = read_json(Path(api.hf_hub_download(repository, f"{name}/{CFG}", revision=head)), "it is there")
+    return "sha256" in found and found == read_json(folder / CFG, "a dictionary has it")
 
 
 def _committed(

@@ -77,7 +77,7 @@ def test_a_card_says_what_when_and_how_to_load() -> None:
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert rows[0] == (
         "| `post/1` | timm/vit_small_patch16_224.augreg_in21k | blocks.1.hook_resid_post | batchtopk (as jumprelu) | 8 "
-        "| 20 | not stated | 0.1235 | 4 | 0.01 | not stated | 0.9 | 1 |"
+        "| 20 | not stated | 0.8765 | 0.1235 | 4 | 0.01 | not stated | 0.9 | 1 | cc-by-4.0 |"
     )
     assert rows[1].startswith(r"| `bare\|id` | not stated | not stated | standard | 8 | 20 |")
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")}) == 1

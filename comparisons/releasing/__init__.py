@@ -1,0 +1,1 @@
+"""Releases: dictionaries of every site of a network, trained, judged, described and published by one command."""
