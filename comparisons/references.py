@@ -1,4 +1,4 @@
-"""RDMs that stand beside the models in a comparison: pixels, a data set's own models, another region."""
+"""RDMs that stand beside models in a comparison: pixels, Gabors and random features, a data set's own, a region."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from bridge.spec import Spec
+from bridge.spec import Seed, Spec
+from comparisons.baselines import Baseline, baseline, small_greys
 from comparisons.rdms import correlation_rdm, pairs_of
 
 if TYPE_CHECKING:
@@ -21,6 +22,17 @@ class Pixels(Spec):
     kind: Literal["pixels"] = "pixels"
     size: Annotated[int, Field(ge=4, le=512)] = 32
     """Side in pixels to which images are brought before they are compared."""
+
+
+class Baselines(Spec):
+    """Features that nothing was learnt for: a Gabor bank (what V1 is modelled by), random convolutions of the same
+    sizes and places, and pixels on random axes."""
+
+    kind: Literal["baselines"] = "baselines"
+    names: Annotated[list[Baseline], Field(min_length=1)] = ["Gabor bank", "random convolutions"]
+    """Which of them."""
+    seed: Seed = 0
+    """Seed of the random ones."""
 
 
 class DatasetReferences(Spec):
@@ -41,7 +53,7 @@ class RegionReference(Spec):
     """The region."""
 
 
-AnyReference = Annotated[Pixels | DatasetReferences | RegionReference, Field(discriminator="kind")]
+AnyReference = Annotated[Pixels | Baselines | DatasetReferences | RegionReference, Field(discriminator="kind")]
 
 
 def fingerprint(reference: Any) -> dict[str, Any]:
@@ -65,6 +77,9 @@ def reference_rdms(
 
     if isinstance(reference, Pixels):
         return [("pixels", pixel_rdm(stimuli, reference.size), None)]
+    if isinstance(reference, Baselines):
+        greys = small_greys(stimuli)
+        return [(name, correlation_rdm(baseline(name, greys, reference.seed)), None) for name in reference.names]
     if isinstance(reference, DatasetReferences):
         from bridge.data import dataset
 

@@ -14,12 +14,11 @@ from pydantic import Field
 from typing_extensions import override
 
 from bridge.spec import Seed, Spec
+from comparisons.baselines import BASELINES, Baseline
 from comparisons.kinds.base import ComparisonSpec
 
 if TYPE_CHECKING:
     from comparisons.plan import Planner
-
-Baseline = Literal["pixels", "Gabor bank", "random projection", "random convolutions"]
 
 
 class ComplexBand(Spec):
@@ -49,7 +48,7 @@ class PersistenceComparison(ComparisonSpec):
     """Permutations of labels behind each floor."""
     draws: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap draws of cells behind each standard error."""
-    baselines: list[Baseline] = ["pixels", "Gabor bank", "random projection", "random convolutions"]
+    baselines: list[Baseline] = list(BASELINES)
     """What stands beside the networks; never subtracted."""
     survival: bool = True
     """Whether features' survival is found where the config's dictionaries allow it."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bridge.filters import GaborBank, gabor_features
 from bridge.streams import Site
+from comparisons.baselines import BASELINE_SIZE, baseline, small_greys
 from comparisons.persistence.decodability import COMPONENTS, Decodability, Standardised, decodability, standardised
 from comparisons.persistence.presenting import Presented, half_a_patch, prepared_batches, present
 from comparisons.persistence.variables import EDGES, OBJECTS, ORIENTATION, Variable, cells_of, edge_battery
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
 VIEWS = ("tokens", "pooled")
 """Probes read the tokens of a grid of places (the stream itself), or their mean over places."""
-BASELINES = ("pixels", "Gabor bank", "random projection", "random convolutions")
-"""What stands beside networks, as separate contrasts, never subtracted."""
-BASELINE_SIZE = 32
-"""Pixels of the images from which baselines are computed: enough for all gratings of the battery."""
 
 
 @dataclass(frozen=True)
@@ -205,14 +201,12 @@ def decode_baselines(
     seed: int = 0,
 ) -> dict[str, list[Point]]:
     """D of every variable from pixels, a Gabor bank, random projections and random convolutions, by name."""
-    from bridge.filters import luminance
-
     stimuli = edge_battery(BASELINE_SIZE, 0, seed, scenes, gratings).load()
     found: dict[str, list[Point]] = {name: [] for name in names}
     options = {"permutations": permutations, "draws": draws, "seed": seed}
     for family in dict.fromkeys(one.family for one in variables if one.family != "scenes" or scenes):
         shown = of_family(stimuli, family)
-        greys = np.stack([luminance(shown.image(row), BASELINE_SIZE) for row in range(len(shown))])
+        greys = small_greys(shown)
         for name in names:
             values = standardised(baseline(name, greys, seed))
             found[name] += [
@@ -221,36 +215,3 @@ def decode_baselines(
                 if one.family == family
             ]
     return found
-
-
-def baseline(name: str, greys: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Features [n, d] of grey images [n, size, size] by the name of a baseline.
-
-    Gabor bank: 8 orientations x 5 frequencies x four rectified phases and energy in 4 x 4 cells. Random convolutions:
-    the same with complex white noise for each filter's wave. Random projection: pixels on 1,024 random axes.
-    """
-    from probes.simplicity import random_responses
-
-    flat = greys.reshape(len(greys), -1)
-    bank = GaborBank(8, (1, 2, 4, 8, 12))
-    if name == "pixels":
-        return flat
-    if name == "Gabor bank":
-        return gabor_features(greys, bank, 4).reshape(len(greys), -1)
-    if name == "random projection":
-        axes = np.random.default_rng(seed).standard_normal((flat.shape[1], 1024), dtype=np.float32)
-        return (flat - np.float32(0.5)) @ axes / np.float32(np.sqrt(flat.shape[1]))
-    parts = []
-    for start in range(0, len(greys), 64):
-        cells = [in_cells(z) for z in random_responses(greys[start : start + 64] - np.float32(0.5), bank, seed)]
-        parts.append(np.concatenate(cells, axis=1))
-    return np.concatenate(parts)
-
-
-def in_cells(z: NDArray[np.complex64], grid: int = 4) -> NDArray[np.float32]:
-    """Rectified phases and energy of complex responses [n, filter, s, s], averaged in grid x grid cells, [n, p]."""
-    side = z.shape[-1]
-    average = np.repeat(np.eye(grid, dtype=np.float32), side // grid, axis=0) * np.float32(grid / side)
-    channels = (np.maximum(part, 0) for part in (z.real, z.imag, -z.real, -z.imag))
-    cells = [average.T @ (part @ average) for part in (*channels, z.real**2 + z.imag**2)]
-    return np.stack(cells, axis=2).reshape(len(z), -1)
