@@ -82,7 +82,7 @@ class Processes:
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self._count, mp_context=multiprocessing.get_context("spawn"), initializer=_begin
+                self._count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
             )
         return self._pool
 
@@ -100,8 +100,9 @@ def _kill_below(pid: int | None) -> None:
             process.kill()
 
 
-def _begin() -> None:
-    """A worker leaves Ctrl-C to the run, which ends it, and does not outlive the run, however that ends."""
+def end_with_parent() -> None:
+    """Called in a worker: it leaves Ctrl-C to the run, which ends it, and does not outlive it, however
+    the run ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:

@@ -72,12 +72,8 @@ class ValidationComparison(ComparisonSpec):
             stimuli = folder if shown is None else needed[shown]
             kept = folder / "answers"
             kept.mkdir(exist_ok=True)
-            pool = processes(workers or os.cpu_count() or 1)
-            try:
+            with processes(workers or os.cpu_count() or 1) as pool:
                 answers = judge_all(group, stimuli, seed, datasets, pool=pool, kept=kept, progress=progress)
-            finally:
-                if pool is not None:
-                    pool.shutdown(cancel_futures=True)
             rows = [
                 tally(cell, name, [answer[cell.name][name] for answer in answers]).model_dump()
                 for cell in group.cells

@@ -10,6 +10,8 @@ import json
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bridge.errors import InputError
 from bridge.heap import kept_heap
 from comparisons.validation.spec import Cell, Statistic
 
@@ -118,20 +121,43 @@ def _computed(
         pool.submit(judged, group, shown, seed, numbers): start for start, numbers in chunks.items()
     }
     for future in as_completed(waiting):
-        yield waiting[future], future.result()
+        try:
+            yield waiting[future], future.result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                "A process that judged data sets ended without a word (memory?); the same command goes on from "
+                "here, and --workers 1 takes less memory."
+            ) from error
 
 
 def _file(folder: Path, numbers: range) -> Path:
     return folder / f"{numbers.start:05d}-{numbers.stop:05d}.json"
 
 
-def processes(count: int) -> ProcessPoolExecutor | None:
-    """So many processes of one thread each; None for one, which needs none."""
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
+    """So many processes of one thread each; None for one, which needs none.
+
+    They stay for the next group, because each takes seconds to begin; an error or Ctrl-C ends them.
+    """
     if count < 2:
-        return None
+        yield None
+        return
     import multiprocessing
 
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread)
+    pool = _pools.get(count)
+    if pool is None:
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread)
+        _pools[count] = pool
+    try:
+        yield pool
+    except BaseException:
+        del _pools[count]
+        pool.shutdown(cancel_futures=True)
+        raise
+
+
+_pools: dict[int, ProcessPoolExecutor] = {}
 
 
 _heap = kept_heap()
@@ -139,10 +165,10 @@ _heap = kept_heap()
 
 
 def _one_thread() -> None:
-    import signal
-
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends the run
+    from comparisons.executors.local import end_with_parent
+
+    end_with_parent()
     threadpool_limits(1)
     _heap.__enter__()

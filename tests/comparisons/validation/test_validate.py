@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, InputError
 from bridge.store import Store
 from comparisons import config as configs
 from comparisons.kinds.validation import ValidationComparison
@@ -106,3 +106,32 @@ def test_truth_asks_of_every_prediction_what_it_is_and_what_it_is_not() -> None:
     for statistic in ("phi", "D", "transport"):
         assert {(statistic, "SUPPORTED"), (statistic, "REFUTED")} <= asked
     assert {("editing", "SUPPORTED"), ("editing", "not SUPPORTED"), ("direct path", "SUPPORTED")} <= asked
+
+
+@pytest.mark.parametrize("killed", ["the run", "a worker"])
+def test_no_process_outlives_a_killed_run(killed: str, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+    import time
+
+    import psutil
+
+    spec = matrix({"phi": "not REFUTED"})
+    spec["comparisons"][0] |= {"workers": 2, "per_cell": 400}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(spec))
+    code = "import sys; from comparisons.cli import main; sys.argv = ['ventral', 'validate', 'small.yaml']; main()"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as started:
+        until = time.monotonic() + 120
+        below: list[psutil.Process] = []
+        while time.monotonic() < until and len(below) < 2 and started.poll() is None:
+            time.sleep(0.2)
+            below = [one for one in psutil.Process(started.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        assert len(below) == 2, started.communicate()[1]
+        (started if killed == "the run" else below[0]).kill()
+        _, alive = psutil.wait_procs(below, timeout=60)
+        assert not alive, [one.cmdline() for one in alive]
+        if killed == "a worker":
+            assert started.wait(60) == InputError.exit_code
+            said = started.communicate()[1]
+            assert "ended without a word" in said
+            assert "Traceback" not in said
