@@ -204,7 +204,8 @@ def test_a_whole_run_over_three_processes_one_of_them_killed(
     config = parse({**content, "executor": {"kind": kind, "workers": 3}})
     other = run(config, tmp_path / "b", store=reporter.store, reporter=reporter)
     assert reporter.killed
-    left = {"seconds", "provenance"}  # how long it took, when, and by whom
+    # How long it took, when, and by whom; the report says so, too.
+    left = {"seconds": True, "provenance": True, "files": {"report.html"}}
     assert other.model_dump_json(exclude=left) == alone.model_dump_json(exclude=left)
     assert files(tmp_path / "spread") == files(tmp_path / "alone")
     # The folder that one executor completed is complete for the other.
