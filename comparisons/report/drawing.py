@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comparisons.report import panels as select
+from comparisons.report import values
 from comparisons.report.panels import Panel
+from comparisons.report.wording import number, span
 from comparisons.results import Result
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 # Okabe & Ito's colour-blind safe palette without its yellow, too faint on white; vermilion is kept for SIMULATED.
@@ -44,6 +47,11 @@ class Style:
     colour: str
     marker: str
     dash: tuple[float, ...]
+
+    @property
+    def name(self) -> str:
+        """The network with its role: the name of its series."""
+        return f"{self.model} ({self.role})"
 
 
 def styles(results: Sequence[Result]) -> list[Style]:
@@ -88,7 +96,11 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         if high - low < 0.01 * (limits[1] - limits[0]):  # a ceiling that is one number
             axes.axhline((low + high) / 2, color=MUTED, alpha=0.6, linewidth=1.2, zorder=0.5)
         labels.append(((low + high) / 2, "noise ceiling", MUTED))
+        values.box(axes, (0, 1), panel.ceiling, f"noise ceiling {span(panel.ceiling)}")
+    room = 0.012 * (limits[1] - limits[0])
     for reference in select.references(panel.results)[:FEW]:
+        at = (reference.estimate - room, reference.estimate + room)
+        values.box(axes, (0, 1), at, _told("reference", reference))
         axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
         labels.append((reference.estimate, short(reference.model), INK))
     foremost = prominent(shown)
@@ -96,22 +108,26 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         line = select.along_stream(panel.results, style.model, style.role)
         depths = [float(r.depth or 0.0) for r in line]
         bounds = [_interval(r) for r in line]
+        drawn: list[Artist] = []
         if style in foremost:
-            axes.fill_between(
+            drawn.append(axes.fill_between(
                 depths, [b[0] for b in bounds], [b[1] for b in bounds],
                 color=style.colour, alpha=0.15, linewidth=0, zorder=2,
-            )  # fmt: skip
+            ))  # fmt: skip
             if len(line) == 1 and math.isfinite(bounds[0][0]):  # a band over one depth has no area
-                axes.vlines(depths, *bounds[0], color=style.colour, linewidth=1.0, zorder=2)
-        axes.plot(
+                drawn.append(axes.vlines(depths, *bounds[0], color=style.colour, linewidth=1.0, zorder=2))
+        drawn += axes.plot(
             depths, [r.estimate for r in line], color=style.colour, marker=style.marker, markersize=4.2,
             linewidth=1.5, dashes=style.dash or (None, None), markeredgewidth=0, zorder=3,
         )  # fmt: skip
         added = select.writes(panel.results, style.model, style.role) if style in foremost else []
-        axes.plot(
+        drawn += axes.plot(
             [float(r.depth or 0.0) for r in added], [r.estimate for r in added], linestyle="none", color=style.colour,
             marker=style.marker, markersize=3.6, markerfacecolor="none", markeredgewidth=0.8, zorder=3.5,
         )  # fmt: skip
+        values.series(style.name, *drawn)
+        for result in (*line, *added):
+            values.point(axes, float(result.depth or 0.0), result.estimate, _told(style.name, result), style.name)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["stem", "0.25", "0.5", "0.75", "end"])
     axes.set_xlabel("Depth (share of blocks)")
     axes.set_ylabel(select.measure_label(panel.measure), parse_math=False)
@@ -126,18 +142,31 @@ def draw_writes(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tuple[
     for style in prominent(shown):
         pairs = select.write_pairs(panel.results, style.model, style.role)
         x, y = [stream.estimate for stream, _ in pairs], [write.estimate for _, write in pairs]
-        axes.plot(x, y, color=style.colour, linewidth=0.8, alpha=0.6, dashes=style.dash or (None, None), zorder=2)
+        drawn: list[Artist] = [
+            *axes.plot(x, y, color=style.colour, linewidth=0.8, alpha=0.6, dashes=style.dash or (None, None), zorder=2)
+        ]
         sizes = [12 + 34 * float(stream.depth or 0.0) for stream, _ in pairs]
         # Untrained networks and controls stay open, so that the two are told apart without colour too.
         face = style.colour if style.role == "trained" else "none"
-        axes.scatter(
+        drawn.append(axes.scatter(
             x, y, s=sizes, marker=style.marker, facecolors=face, edgecolors=style.colour, linewidths=0.9, zorder=3
-        )
+        ))  # fmt: skip
+        values.series(style.name, *drawn)
+        for stream, write in pairs:
+            beside = f"{_told(style.name, write)}; the stream after it {number(stream.estimate)}"
+            values.point(axes, stream.estimate, write.estimate, beside, style.name)
     label = select.measure_label(panel.measure)
     axes.set_xlabel(f"Stream after the block ({label})", parse_math=False)
     axes.set_ylabel(f"What it wrote ({label})", parse_math=False)
     axes.locator_params(nbins=5)
     return [(limits[1], "equal", MUTED)]
+
+
+def _told(name: str, result: Result) -> str:
+    """A result in words, where it is pointed at."""
+    site = f", {result.site}" if result.site else f" {result.model}"
+    depth = "" if result.depth is None else f", depth {number(result.depth, 2)}"
+    return values.told(f"{name}{site}{depth}", [result.estimate, *(result.interval or ())])
 
 
 def _interval(result: Result) -> tuple[float, float]:

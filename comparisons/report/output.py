@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from comparisons.report.drawing import INK, MUTED, PAGE_COLOURS
+from comparisons.report.values import for_reading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def as_bytes(figure: Figure, form: str) -> bytes:
     buffer = io.BytesIO()
     none = {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format=form, dpi=DPI, metadata=none, bbox_inches="tight", pad_inches=0.1)
-    return buffer.getvalue()
+    return for_reading(buffer.getvalue().decode()).encode() if form == "svg" else buffer.getvalue()
 
 
 def for_page(svg: str, prefix: str) -> str:

@@ -6,8 +6,6 @@ every script but its own (by hash), so that even a mistake here could not make i
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +19,7 @@ from comparisons.report.best import best_sites
 from comparisons.report.exhibits.shown import exhibits
 from comparisons.report.methods.references import REFERENCES
 from comparisons.report.pictures import pictures
-from comparisons.report.templating import TEMPLATES, environment, style
+from comparisons.report.templating import environment, script, style
 from comparisons.results import RunResults
 from comparisons.validation import table
 
@@ -50,7 +48,6 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         "sort_key": tables.sort_key,
         "percent": wording.percent,
     }
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     compared = summary.compared(results.results)
     best = [row for shown in select.panels(compared).values() for row in best_sites(shown)]
     steps = methods.paragraphs(results)
@@ -95,8 +92,7 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         artefacts_shown=ARTEFACTS_SHOWN,
         config=json.dumps(results.config, indent=2, ensure_ascii=False, default=str),
         style=Markup(style()),
-        script=Markup(script),
-        script_hash="sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        script=script("table", "filters", "values"),
     )
 
 

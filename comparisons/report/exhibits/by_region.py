@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparisons.report.drawing import ALERT, COLOURS
 from comparisons.report.exhibits.picture import Picture, bars, bound, panels, slug, title, zero
+from comparisons.report.values import told
 from comparisons.report.wording import number
 from comparisons.verdicts.persistence import LEAST_D, LEAST_PHI
 
@@ -30,8 +31,7 @@ def by_region(found: Mapping[str, Mapping[str, Any]], answers: Mapping[str, str]
             continue
         figure, columns = panels(len(shown), width=3.1, height=2.5)
         for key, (axes,) in zip(shown, columns, strict=True):
-            _draw(axes, curves, key)
-            axes.set_ylim(*limits[key])
+            _draw(axes, curves, key, limits[key])
         for place, (axes,) in enumerate(columns):
             title(axes, "" if place else name, simulated=curves["simulated"])
         key = shown[0]
@@ -55,18 +55,20 @@ def _limits(found: Iterable[Mapping[str, Any]], key: str) -> tuple[float, float]
     return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
 
-def _draw(axes: Axes, curves: Mapping[str, Any], key: str) -> None:
+def _draw(axes: Axes, curves: Mapping[str, Any], key: str, limits: tuple[float, float]) -> None:
     label, least = PANELS[key]
     regions, values = list(curves["regions"]), curves[key]
+    axes.set_xlim(-0.4, len(regions) - 0.6)
+    axes.set_ylim(*limits)
     zero(axes)
     bound(axes, least)
     at = [place for place, region in enumerate(regions) if region in values]
     own = [values[regions[place]] for place in at]
-    bars(axes, at, [value[:3] for value in own], fmt="o-", color=COLOURS[0])
+    said = [told(f"{label}, {regions[place]}", value) for place, value in zip(at, own, strict=True)]
+    bars(axes, at, [value[:3] for value in own], said, fmt="o-", color=COLOURS[0])
     if key == "phi" and any(value[3] > 0 for value in own):
         axes.plot(at, [value[3] for value in own], "_", color=ALERT, ms=12, mew=1.6)
     axes.set_xticks(range(len(regions)), regions)
-    axes.set_xlim(-0.4, len(regions) - 0.6)
     axes.set_ylabel(label)
 
 

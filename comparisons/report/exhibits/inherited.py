@@ -10,6 +10,7 @@ import numpy as np
 from bridge.recordings.order import in_order
 from comparisons.report.drawing import COLOURS, MUTED
 from comparisons.report.exhibits.picture import Picture, bars, bound, expected, instead, panels, slug, title, zero
+from comparisons.report.values import told
 from comparisons.report.wording import number, p_value
 from comparisons.verdicts.variability import LEAST_DIRECT, NOT_TRANSPORTED, PROFILE_LEVEL, TRANSPORTED
 
@@ -91,20 +92,21 @@ def _transport(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
         bound(axes, value)
     expected(axes, 1.0, "passed\non")
     expected(axes, 0.0, "anew")
-    for place, pair in enumerate(pairs):
-        bars(axes, [place + 0.22], [_within(pair["T"])], fmt="_", color=MUTED, ms=7, lw=0.9)
-        bars(axes, [place], [_within(pair["cal"])], mfc=COLOURS[0] if place == 0 else "none")
     _pairs(axes, pairs)
-    axes.set_ylim(*FRAME)
+    for place, pair in enumerate(pairs):
+        said = [_said("not calibrated", pair, "T")]
+        bars(axes, [place + 0.22], [_within(pair["T"])], said, fmt="_", color=MUTED, ms=7, lw=0.9)
+        said = [_said("transport, calibrated", pair, "cal")]
+        bars(axes, [place], [_within(pair["cal"])], said, mfc=COLOURS[0] if place == 0 else "none")
     axes.set_ylabel("Error transport, calibrated")
 
 
 def _direct(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
     zero(axes)
     bound(axes, LEAST_DIRECT)
-    bars(axes, range(len(pairs)), [_within(pair["C1"]) for pair in pairs], fmt="D", color=COLOURS[3])
     _pairs(axes, pairs)
-    axes.set_ylim(*FRAME)
+    said = [_said("direct path C1", pair, "C1") for pair in pairs]
+    bars(axes, range(len(pairs)), [_within(pair["C1"]) for pair in pairs], said, fmt="D", color=COLOURS[3])
     axes.set_ylabel("Direct path C1")
 
 
@@ -112,6 +114,12 @@ def _pairs(axes: Axes, pairs: Sequence[Mapping[str, Any]]) -> None:
     labels = [f"{pair['earlier']}\u2192{pair['later']}" for pair in pairs]
     axes.set_xticks(range(len(pairs)), labels, fontsize=7, rotation=0 if len(pairs) < 4 else 90)
     axes.set_xlim(-0.5, len(pairs) - 0.5)
+    axes.set_ylim(*FRAME)
+
+
+def _said(name: str, pair: Mapping[str, Any], key: str) -> str:
+    """One of a pair's values as it is, where the frame may cut its interval."""
+    return told(f"{name}, {pair['earlier']} to {pair['later']}", pair[key] or [None])
 
 
 def _profiles(axes: Axes, profiles: Sequence[Mapping[str, Any]]) -> None:
@@ -137,10 +145,11 @@ def _by_area(key: str, values: Mapping[str, Sequence[float]], highest: float) ->
             expected(axes, 1.0, "Poisson")
         else:
             zero(axes)
-        bars(axes, range(len(areas)), [values[area] for area in areas], fmt="s", color=COLOURS[2])
         axes.set_xticks(range(len(areas)), areas)
         axes.set_xlim(-0.5, len(areas) - 0.5)
         axes.set_ylim(min(0.0, *(min(value) for value in values.values())), 1.08 * highest)
+        said = [told(f"{key}, {area}", values[area]) for area in areas]
+        bars(axes, range(len(areas)), [values[area] for area in areas], said, fmt="s", color=COLOURS[2])
         axes.set_ylabel(key.capitalize() if key == "Fano factor" else "Gain variance")
         if not len(areas):
             instead(axes, "no neuroid responds")
@@ -160,17 +169,17 @@ def _within(value: Sequence[float | None] | None) -> list[float | None] | None:
 
 
 def _in_words(curves: Curves) -> str:
-    told = []
+    words = []
     for pair in curves.get("transport", []):
         if pair["cal"] and pair["cal"][0] is not None:
-            told.append(f"{pair['earlier']} to {pair['later']} {number(pair['cal'][0], 2)}")
-    if told:
-        told = [f"calibrated transport {', '.join(told)}"]
-    told += [
+            words.append(f"{pair['earlier']} to {pair['later']} {number(pair['cal'][0], 2)}")
+    if words:
+        words = [f"calibrated transport {', '.join(words)}"]
+    words += [
         f"variance profile of {profile['region']} adds R2 {number(profile['added'], 2)}, p {p_value(profile['p'])}"
         for profile in curves.get("profiles", [])
     ]
     for key in ("Fano factor", "gain variance"):
         if values := curves.get(key):
-            told.append(f"{key} {', '.join(f'{area} {number(values[area][0], 2)}' for area in in_order(values))}")
-    return "; ".join(told)
+            words.append(f"{key} {', '.join(f'{area} {number(values[area][0], 2)}' for area in in_order(values))}")
+    return "; ".join(words)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from comparisons.report.drawing import ALERT, COLOURS, FAINT, INK, MUTED, short
+from comparisons.report import values as reading
 from comparisons.report.output import canvas
 
 if TYPE_CHECKING:
@@ -119,8 +120,14 @@ def instead(axes: Axes, text: str) -> None:
         spine.set_visible(False)
 
 
-def bars(axes: Axes, at: Sequence[float], values: Sequence[Sequence[float | None] | None], **look: Any) -> None:
-    """Estimates [value, lower, upper] with their intervals; what is None has no mark, a missing limit no bar."""
+def bars(
+    axes: Axes, at: Sequence[float], values: Sequence[Sequence[float | None] | None], said: Sequence[str], **look: Any
+) -> None:
+    """Estimates [value, lower, upper] with their intervals; what is None has no mark, a missing limit no bar. `said` is
+    what each tells where it is pointed at; the axes' limits must be set before."""
+    for x, value, text in zip(at, values, said, strict=True):
+        if value is not None and value[0] is not None:
+            reading.point(axes, x, float(value[0]), text)
     shown = [(x, v) for x, v in zip(at, values, strict=True) if v is not None and v[0] is not None]
     if not shown:
         return

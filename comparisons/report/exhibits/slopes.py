@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.report import values
 from comparisons.report.drawing import ALERT, COLOURS, MUTED
 from comparisons.report.exhibits.picture import Picture, instead, legend, named, panels, title
 from comparisons.report.wording import number, percent
@@ -79,12 +80,17 @@ def _draw(axes: Axes, one: Edited) -> None:
     cut = np.clip(one.slope, BINS[0], BINS[-1])
     masks = (one.edited, one.kept & ~one.edited, ~one.kept & ~one.edited)
     bottom = np.zeros(len(BINS) - 1)
-    for mask, (_, colour, hatch) in zip(masks, KINDS, strict=True):
-        heights = np.histogram(cut[mask], BINS)[0] / len(cut)
-        axes.bar(
-            BINS[:-1], heights, np.diff(BINS), bottom, align="edge", color=colour, hatch=hatch, edgecolor="#ffffff",
-            linewidth=0.2,
+    for mask, (name, colour, hatch) in zip(masks, KINDS, strict=True):
+        counts = np.histogram(cut[mask], BINS)[0]
+        heights, some = counts / len(cut), counts > 0
+        axes.bar(  # a bar of no height is drawn all the same
+            BINS[:-1][some], heights[some], np.diff(BINS)[some], bottom[some], align="edge", color=colour, hatch=hatch,
+            edgecolor="#ffffff", linewidth=0.2,
         )  # fmt: skip
+        for place in np.flatnonzero(some):
+            low, high, foot = BINS[place], BINS[place + 1], bottom[place]
+            said = f"{name}, slope {number(low, 2)} to {number(high, 2)}: {counts[place]} of {len(cut)} latents"
+            values.box(axes, (low, high), (foot, foot + heights[place]), said)
         bottom += heights
     for value in (-1.0, 0.0):
         axes.axvline(value, color=MUTED, lw=0.9, dashes=(1, 2), zorder=0.5)

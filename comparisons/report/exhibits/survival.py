@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparisons.persistence.survival_results import expected_deaths
+from comparisons.report import values as reading
 from comparisons.report.drawing import COLOURS, FAINT, INK, MUTED
 from comparisons.report.exhibits.picture import Picture, instead, legend, named, panels, slug, title
 from comparisons.report.wording import listed, number
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 LINES = {"simple": (COLOURS[0], (None, None), "o"), "not simple": (COLOURS[1], (5.0, 1.4, 1.0, 1.4), "s")}
 """Colour, dash and marker of the groups that are drawn; the complex extreme is in the table."""
+CEILING = "what the seed ceiling alone would leave"
 FEW = 10
 """Features at risk below which a step says little, and is drawn faint."""
 
@@ -56,7 +58,7 @@ def _picture(name: str, mine: Sequence[tuple[Mapping[str, Any], Survival]]) -> P
         (f"{group} features, 95% interval", Line2D([], [], color=colour, dashes=dash, lw=1.6, marker=marker, ms=4))
         for group, (colour, dash, marker) in LINES.items()
     ]
-    samples.append(("what the seed ceiling alone would leave", Line2D([], [], color=MUTED, dashes=(1, 1.5), lw=1.2)))
+    samples.append((CEILING, Line2D([], [], color=MUTED, dashes=(1, 1.5), lw=1.2)))
     legend(figure, samples)
     return Picture(
         name=f"survival-{slug(name)}",
@@ -84,14 +86,24 @@ def _draw(axes: Axes, curves: Mapping[str, Any], key: str, oldest: int) -> None:
         limits = _numbers(curve["interval" if key == "survival" else "corrected_interval"]).reshape(-1, 2)
         low, high = np.concatenate([[1.0], limits[:, 0]]), np.concatenate([[1.0], limits[:, 1]])
         line = np.concatenate([[1.0], values])
-        axes.fill_between(ages, low, high, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
+        band = axes.fill_between(ages, low, high, step="post", color=colour, alpha=0.16, linewidth=0, zorder=2)
         sure = np.concatenate([[True], np.array(curve["at_risk"]) >= FEW])
-        axes.step(ages, line, where="post", color=colour, lw=0.8, dashes=dash, alpha=0.6, zorder=3)
-        axes.step(ages, np.where(sure, line, np.nan), where="post", color=colour, lw=1.7, dashes=dash, zorder=3.1)
-        axes.plot(ages, line, color=colour, ls="none", marker=marker, ms=3.6, mew=0, zorder=3.2)
+        thin = axes.step(ages, line, where="post", color=colour, lw=0.8, dashes=dash, alpha=0.6, zorder=3)
+        thick = axes.step(
+            ages, np.where(sure, line, np.nan), where="post", color=colour, lw=1.7, dashes=dash, zorder=3.1
+        )
+        marks = axes.plot(ages, line, color=colour, ls="none", marker=marker, ms=3.6, mew=0, zorder=3.2)
+        name = f"{group} features"
+        reading.series(name, band, *thin, *thick, *marks)
+        for place, age in enumerate(curve["ages"], start=1):
+            said = f"{name}, {age} site{'s' * (age > 1)} after birth, of {curve['at_risk'][place - 1]} at risk"
+            reading.point(axes, age, line[place], reading.told(said, [line[place], low[place], high[place]], 2), name)
         if key == "survival":
             left = np.concatenate([[1.0], np.cumprod(_numbers(curve["ceiling"]))])
-            axes.step(ages, left, where="post", color=colour, lw=1.1, dashes=(1, 1.5), zorder=2.5)
+            reading.series(CEILING, *axes.step(ages, left, where="post", color=colour, lw=1.1, dashes=(1, 1.5),
+                                               zorder=2.5))  # fmt: skip
+            for age, value in zip(ages[1:], left[1:], strict=True):
+                reading.point(axes, age, value, f"{CEILING}, {group}: {number(value, 2)}", CEILING)
     if not drawn:
         instead(axes, _nothing(curves, key))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from comparisons.report import values as reading
 from comparisons.report.drawing import FAINT
 from comparisons.report.exhibits.picture import Picture, grid, title
 from comparisons.report.wording import number
@@ -63,6 +64,9 @@ def draw_matrix(axes: Axes, matrix: Sequence[Sequence[float | None]], sites: Seq
     axes.set_yticks(range(len(names)), names, fontsize=7)
     for spine in axes.spines.values():
         spine.set_color(FAINT)
+    for (j, k), value in np.ndenumerate(values):
+        said = f"fitted at {sites[j]}, used at {sites[k]}: R2 {number(value, 3)}"
+        reading.box(axes, (k - 0.5, k + 0.5), (j - 0.5, j + 0.5), said)
     if len(names) <= WRITTEN:
         for (j, k), value in np.ndenumerate(values):
             if np.isfinite(value):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from comparisons.report import values
 from comparisons.report.drawing import DASHES, MUTED
 from comparisons.report.exhibits.picture import (
     ROLE_COLOURS,
@@ -25,6 +26,7 @@ from comparisons.report.wording import number
 from comparisons.verdicts.variability import LOST, PASSED_ON
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
 ROLES = {"trained": "trained", "plain": "control", "untrained": "untrained"}
@@ -58,8 +60,8 @@ def by_distance(networks: Sequence[Pairs]) -> Level | None:
     each = np.full((len(known), len(distances)), np.nan)
     for row, own in enumerate(known):
         for column, distance in enumerate(distances):
-            if values := [t for at, t in own if at == distance]:
-                each[row, column] = np.mean(values)
+            if found := [t for at, t in own if at == distance]:
+                each[row, column] = np.mean(found)
     count = np.isfinite(each).sum(axis=0)
     mean = np.nansum(each, axis=0) / count
     spread = np.sqrt(np.nansum((each - mean) ** 2, axis=0) / np.maximum(count - 1, 1))
@@ -93,7 +95,7 @@ def transport(networks: Mapping[str, Mapping[str, Mapping[str, Pairs]]]) -> Iter
         expected(axes, 0.0, "hierarchy:\nreplaced")
         bound(axes, PASSED_ON)
         for role, level in own.items():
-            _draw(axes, level, ROLES[role])
+            _draw(axes, level, role)
         axes.set_xlabel("Distance, blocks")
         axes.locator_params(axis="x", integer=True, nbins=8)
         if not place:
@@ -118,22 +120,29 @@ def transport(networks: Mapping[str, Mapping[str, Mapping[str, Pairs]]]) -> Iter
     )
 
 
-def _draw(axes: Axes, level: Level, role: str) -> None:
+def _draw(axes: Axes, level: Level, of: str) -> None:
+    name, role = NAMES[of], ROLES[of]
     colour, dash = ROLE_COLOURS[role], DASHES[role] or (None, None)
+    drawn: list[Artist] = []
     if len(level.each) > 1:
         for own in level.each:
-            axes.plot(level.distance, own, color=colour, lw=0.5, alpha=0.45, zorder=2)
-        axes.fill_between(level.distance, *level.interval.T, color=colour, alpha=0.16, lw=0, zorder=1.8)
-    axes.plot(
+            drawn += axes.plot(level.distance, own, color=colour, lw=0.5, alpha=0.45, zorder=2)
+        band = axes.fill_between(level.distance, *level.interval.T, color=colour, alpha=0.16, lw=0, zorder=1.8)
+        drawn.append(band)
+    drawn += axes.plot(
         level.distance, level.mean, color=colour, marker=ROLE_MARKERS[role], ms=3.8, mew=0, lw=1.6, dashes=dash,
         zorder=3,
     )  # fmt: skip
+    values.series(name, *drawn)
+    for distance, mean, interval in zip(level.distance, level.mean, level.interval, strict=True):
+        said = values.told(f"{name}, over {distance} block{'s' * (distance > 1)}", [mean, *interval])
+        values.point(axes, distance, mean, said, name)
 
 
 def _limits(levels: Sequence[Level]) -> tuple[float, float]:
     """One range for all panels, with 0 and 1 in it; a t far outside is cut."""
-    values = [value for level in levels for value in level.each[np.isfinite(level.each)]]
-    return max(-1.0, min(-0.15, *values, -0.15) - 0.05), min(2.0, max(1.15, *values, 1.15) + 0.05)
+    found = [value for level in levels for value in level.each[np.isfinite(level.each)]]
+    return max(-1.0, min(-0.15, *found, -0.15) - 0.05), min(2.0, max(1.15, *found, 1.15) + 0.05)
 
 
 def _in_words(name: str, own: Mapping[str, Level]) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from bridge.store import write_together
 from comparisons import tabular
 from comparisons.report.output import as_bytes, for_page, settings
-from comparisons.report.templating import environment, style
+from comparisons.report.templating import environment, script, style
 from comparisons.report.together.matrix import answers, matrices
 from comparisons.report.together.picture import draw
 from comparisons.results import RunResults
@@ -62,7 +62,7 @@ def _tables(runs: Mapping[str, RunResults], forms: Sequence[Form]) -> dict[str, 
 
 
 def render(runs: Mapping[str, RunResults]) -> str:
-    """The page's HTML: one file, which opens offline and holds no script. Equal runs give an equal page."""
+    """The page's HTML: one file, which opens offline and holds no script but its own. Equal runs give an equal page."""
     from markupsafe import Markup
 
     found, drawings = matrices(runs), []
@@ -82,5 +82,6 @@ def render(runs: Mapping[str, RunResults]) -> str:
                 for run in runs.values()
             ),
             style=Markup(style()),
+            script=script("values"),
         )
     )

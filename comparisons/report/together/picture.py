@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from comparisons.report import panels as select
+from comparisons.report import values
 from comparisons.report.drawing import ALERT, COLOURS, FAINT, INK, MARKERS, MUTED, short
 from comparisons.report.output import canvas
 from comparisons.report.together.matrix import Matrix
@@ -54,6 +55,10 @@ def draw(matrix: Matrix) -> Figure:
                 markerfacecolor=colour if row.role == "trained" else "#ffffff", zorder=3,
             )  # fmt: skip
         axes.set_ylim(len(matrix.rows) - 0.5, -0.5)
+        for at, (row, name) in enumerate(zip(matrix.rows, names, strict=True)):
+            if (cell := row.cells[number]) is not None:
+                said = values.told(f"{name} ({row.role}), {cell.site}", [cell.estimate, *(cell.interval or ())])
+                values.point(axes, cell.estimate, at, said)
         axes.set_yticks(range(len(matrix.rows)), [short(name, 40) for name in names] if not place else [])
         for label in axes.get_yticklabels():
             label.set_parse_math(False)
