@@ -106,6 +106,20 @@ class Verdict(_Record):
     simulated: bool = False
 
 
+class FeatureOf(_Record):
+    """Which feature a card is of, and by what it is found among others."""
+
+    model: str
+    site: str
+    """The site, or SITE/NAME for a dictionary's latent."""
+    depth: float
+    number: int
+    simplicity: float | None = None
+    """Gabor simplicity; None where it was not measured."""
+    facts: tuple[tuple[str, str], ...] = ()
+    """Name and value of what else is said of it."""
+
+
 class Exhibit(_Record):
     """A picture of its own kind: of a prediction, drawn when the run is written, or one that a stage drew itself."""
 
@@ -120,6 +134,8 @@ class Exhibit(_Record):
     """PNG: in a stage's artefact its name, in a run's results its path from the run's folder."""
     drawing: str = ""
     """The same as SVG, which the page shows in its own colours; empty where there is none."""
+    feature: FeatureOf | None = None
+    """The feature that it is a card of."""
     simulated: bool = False
 
 

@@ -258,12 +258,17 @@ def _exhibits(plan: Plan, paths: Mapping[str, Path], out: Path) -> tuple[tuple[E
     for number, name in enumerate(plan.results):
         content = json.loads((paths[name] / "results.json").read_text())
         for exhibit in (Exhibit.model_validate(values) for values in content.get("exhibits", [])):
-            file = f"figures/{exhibit.file}"
-            if file in copied:
-                file = f"figures/{number}-{exhibit.file}"
-            write_atomically(out / file, (paths[name] / exhibit.file).read_bytes())
-            copied[file] = out / file
-            found.append(exhibit.model_copy(update={"file": file}))
+            named = {}
+            for part, own in (("file", exhibit.file), ("drawing", exhibit.drawing)):
+                if not own:
+                    continue
+                file = f"figures/{own}"
+                if file in copied:
+                    file = f"figures/{number}-{own}"
+                write_atomically(out / file, (paths[name] / own).read_bytes())
+                copied[file] = out / file
+                named[part] = file
+            found.append(exhibit.model_copy(update=named))
     return tuple(found), list(copied.values())
 
 

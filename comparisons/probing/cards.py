@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,14 @@ from comparisons.characterise import Codes
 from comparisons.lineage import Lineages
 from comparisons.probing.chosen import Chosen
 from comparisons.probing.found import Found
-from comparisons.report.cards import card_png
-from comparisons.results import Exhibit
+from comparisons.report.cards import card_pictures
+from comparisons.results import Exhibit, FeatureOf
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bridge.models.base import Backbone
     from bridge.stimuli.stimulus_set import StimulusSet
-
-DPI = 110
 
 
 def chosen_features(found: Found, one: Chosen, count: int) -> list[int]:
@@ -52,7 +51,8 @@ def draw(
     progress: Callable[[float], None],
 ) -> None:
     """Add `count` cards a site to the pictures of the report."""
-    subjects, captions = [], []
+    subjects: list[Subject] = []
+    captions, scored = [], []
     for one, codes in chosen:
         features = chosen_features(found, one, count)
         scores = found.arrays.get(f"{one.name}|simplicity")
@@ -60,20 +60,29 @@ def draw(
             place = "Most simple" if rank == 0 else "Least simple" if rank == len(features) - 1 else "Between"
             assert scores is not None
             subjects.append(Subject(one.name, one.site, codes, feature))
-            captions.append(f"{place}: feature {feature}, Gabor simplicity {scores[feature]:.2f}.")
+            captions.append(f"{place} at its site.")
+            scored.append(float(scores[feature]))
     if not subjects:
         return
     made = make_cards(
         backbone, subjects, gratings, on_gratings, scenes, lineages, fields, device=device,
         progress=lambda share: progress(0.5 * share),
     )  # fmt: skip
-    for number, (card, caption, subject) in enumerate(zip(made, captions, subjects, strict=True)):
+    for number, (card, caption, subject, score) in enumerate(zip(made, captions, subjects, scored, strict=True)):
+        facts = (("Gabor simplicity", f"{score:.2f}"), *card.facts)
+        stem = f"card-{found.slug}-{subject.name.replace('/', '-')}-{subject.feature}"
         exhibit = Exhibit(
             group="Feature cards",
             part=f"{found.model}, {subject.name}",
             caption=caption,
-            words=f"{card.title}. {card.subtitle}. " + "; ".join(f"{name}: {value}" for name, value in card.facts),
-            file=f"card-{found.slug}-{subject.name.replace('/', '-')}-{subject.feature}.png",
-        )
-        found.picture(exhibit, card_png(card, DPI))
+            words=f"{card.title}. {card.subtitle}. " + "; ".join(f"{name}: {value}" for name, value in facts),
+            file=f"{stem}.png",
+            drawing=f"{stem}.svg",
+            feature=FeatureOf(
+                model=found.model, site=subject.name, depth=subject.site.depth, number=subject.feature,
+                simplicity=score, facts=facts,
+            ),
+        )  # fmt: skip
+        pictures = card_pictures(replace(card, facts=facts))
+        found.picture(exhibit, pictures["png"], pictures["svg"])
         progress(0.5 + 0.5 * (number + 1) / len(made))

@@ -26,7 +26,7 @@ DRAWN, GRATINGS = "drawn images", "gratings"
 class Found:
     """Results as plain values, one table row a feature, all arrays by SITE|field, and what was left out.
 
-    `curves` are JSON values by name, for what is more than one number a site. `pictures` are PNGs by file name.
+    `curves` are JSON values by name, for what is more than one number a site. `pictures` are PNGs and SVGs by file name.
     """
 
     about: dict[str, Any]
@@ -104,7 +104,9 @@ class Found:
         frame.insert(0, "model", self.model)
         self.tables.append(frame)
 
-    def picture(self, exhibit: Exhibit, png: bytes) -> None:
-        """Add a picture, under the exhibit's file name."""
+    def picture(self, exhibit: Exhibit, png: bytes, svg: bytes = b"") -> None:
+        """Add a picture, under the exhibit's file name, and the same as SVG where there is such a drawing."""
         self.exhibits.append(exhibit)
         self.pictures[exhibit.file] = png
+        if exhibit.drawing:
+            self.pictures[exhibit.drawing] = svg

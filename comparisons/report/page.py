@@ -18,7 +18,7 @@ from comparisons.report import panels as select
 from comparisons.report.best import best_sites
 from comparisons.report.exhibits.shown import exhibits
 from comparisons.report.methods.references import REFERENCES
-from comparisons.report.pictures import pictures
+from comparisons.report.pictures import galleries
 from comparisons.report.templating import environment, script, style
 from comparisons.results import RunResults
 from comparisons.validation import table
@@ -46,12 +46,14 @@ def render(results: RunResults, folder: Path | None = None) -> str:
     engine.filters |= {
         "p_value": wording.p_value,
         "sort_key": tables.sort_key,
+        "label_of": tables.label_of,
         "percent": wording.percent,
     }
     compared = summary.compared(results.results)
     best = [row for shown in select.panels(compared).values() for row in best_sites(shown)]
     steps = methods.paragraphs(results)
-    drawn, looked = exhibits(results, folder) if folder is not None else ([], [])
+    found = galleries(results)
+    drawn, looked, cards = exhibits(results, folder) if folder is not None else ([], [], [])
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
     return engine.get_template("report.html.jinja").render(
@@ -70,9 +72,12 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         scored_numeric=scored.NUMERIC,
         scored_rows=[scored.cells_of(row, scored.head_of(results.benchmarks)) for row in results.benchmarks],
         scored_said=scored.said(results.benchmarks),
-        pictures=pictures(results),
+        pictures=[one for one in found if not one.alone],
+        described=[one for one in found if one.alone],
         drawn=drawn,
         exhibits=looked,
+        cards=cards,
+        card_choices=tables.card_choices([one.exhibit.feature for one in cards if one.exhibit.feature]),
         rows=tables.rows(results.results),
         several_comparisons=len({r.comparison for r in results.results}) > 1,
         notes=tables.Notes.of(results.results),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from comparisons.report import drawing, figures
@@ -26,8 +26,10 @@ class Picture:
     """The label of each row (empty where titles say it all) and its panels; None stands where one is missing."""
     cell: str
     """Smallest width of a panel of a grid."""
+    alone: bool = False
+    """Whether it describes networks by themselves, not beside recordings."""
     compact: bool = False
-    """Whether it stands beside others of its kind: single panels of probes, whose legend and caption the first has."""
+    """Whether it stands beside others of its kind: single panels that describe networks by themselves."""
 
 
 WRITE_CAPTION = (
@@ -37,32 +39,53 @@ WRITE_CAPTION = (
 )
 
 
+@dataclass(frozen=True)
+class Gallery:
+    """Small pictures that share a legend and a caption, or a single large one with its own."""
+
+    legend: list[tuple[drawing.Style, Any]]
+    caption: str
+    pictures: list[Picture]
+
+    @property
+    def alone(self) -> bool:
+        """Whether they describe networks by themselves."""
+        return self.pictures[0].alone
+
+
+def galleries(results: RunResults) -> list[Gallery]:
+    """The pictures of a run, those together that share a legend and a caption."""
+    found: dict[object, list[Picture]] = {}
+    for one in pictures(results):
+        shared = (one.caption, *(style for style, _ in one.legend)) if one.compact else one.identity
+        found.setdefault(shared, []).append(one)
+    return [Gallery(own[0].legend, own[0].caption, own) for own in found.values()]
+
+
 def pictures(results: RunResults) -> list[Picture]:
-    """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any."""
+    """The figures of a run: for each comparison and measure similarity by depth, then the writes if there are any;
+    figures of several panels first, then the small ones."""
     styles = drawing.styles(results.results)
     found: list[Picture] = []
     for (comparison, measure), shown in select.panels(results.results).items():
         label = select.measure_label(measure)
-        own = drawing.shown_in(shown, styles)
+        own, alone = drawing.shown_in(shown, styles), comparison in select.BY_THEMSELVES
         for plate in figures.plates(shown, own):
             if plate.draw is drawing.draw_by_depth:
-                heading = f"{'By depth' if comparison in select.BY_THEMSELVES else 'Similarity by depth'}: {label}"
+                heading = label[:1].upper() + label[1:] if alone else f"Similarity by depth: {label}"
                 caption = _depth_caption(plate, own)
             else:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
                 if len(drawing.prominent(own)) < len(own):
                     caption += " Of so many networks, only the trained ones are drawn."
-            compact = comparison == "probe" and len(plate.panels) == 1 and plate.panels[0].region == "features"
-            found.append(_picture(len(found), heading, caption, plate, compact))
-    # Stable: figures of several panels first, then the small ones together.
-    found.sort(key=lambda picture: picture.compact)
-    first = next((number for number, picture in enumerate(found) if picture.compact), len(found))
-    return found[: first + 1] + [replace(picture, legend=[], caption="") for picture in found[first + 1 :]]
+            found.append(_picture(len(found), heading, caption, plate, alone))
+    return sorted(found, key=lambda picture: picture.compact)  # stable
 
 
-def _picture(index: int, heading: str, caption: str, plate: figures.Plate, compact: bool = False) -> Picture:
+def _picture(index: int, heading: str, caption: str, plate: figures.Plate, alone: bool) -> Picture:
     from markupsafe import Markup
 
+    compact = alone and len(plate.panels) == 1 and plate.panels[0].region in ("features", "network")
     full = iter(select.panel_titles(plate.panels))
     rows: list[tuple[str, list[tuple[Any, str] | None]]] = []
     for line, row in enumerate(plate.rows):
@@ -81,7 +104,7 @@ def _picture(index: int, heading: str, caption: str, plate: figures.Plate, compa
         (style, Markup(figures.swatch_svg(style, f"f{index}s{place}"))) for place, style in enumerate(plate.drawn)
     ]
     # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
-    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", compact)
+    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", alone, compact)
 
 
 def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bridge.recordings.order import region_rank
 from comparisons.report import panels as select
 from comparisons.report.wording import number
-from comparisons.results import Dictionary, Result, RunResults
+from comparisons.results import Dictionary, FeatureOf, Result, RunResults
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,21 @@ def filters(results: Sequence[Result]) -> list[tuple[str, str, list[tuple[str, s
         ("kind", "Site", [(v, v) for v in dict.fromkeys(select.kind(r) or "other" for r in results)]),
     ]
     return [entry for entry in entries if len(entry[2]) > 1]
+
+
+def card_choices(cards: Sequence[FeatureOf]) -> list[tuple[str, str, list[str]]]:
+    """(attribute, label, values) of the cards' filters, without those that have nothing to choose."""
+    entries = [
+        ("model", "Network", list(dict.fromkeys(one.model for one in cards))),
+        ("site", "Site", list(dict.fromkeys(one.site for one in cards))),
+        ("label", "Tuned as", list(dict.fromkeys(label_of(one) for one in cards))),
+    ]
+    return [entry for entry in entries if len(entry[2]) > 1]
+
+
+def label_of(card: FeatureOf) -> str:
+    """What the probe of tuning calls the feature; empty where it was not asked."""
+    return dict(card.facts).get("label", "")
 
 
 def dictionary_caption(found: Sequence[Dictionary]) -> str:

@@ -27,12 +27,13 @@ class Shown:
 Groups = list[tuple[str, list[tuple[str, list[Shown]]]]]
 
 
-def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups]:
+def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups, list[Shown]]:
     """Exhibits with a drawing (those of the predictions) and those without, each as (group, [(part, its exhibits)]) in
-    order of first mention. Raises StorageError for a missing picture."""
+    order of first mention; and the cards of features. Raises StorageError for a missing picture."""
     from markupsafe import Markup
 
     found: tuple[dict[str, dict[str, list[Shown]]], ...] = ({}, {})
+    cards: list[Shown] = []
     for number, one in enumerate(results.exhibits):
         if one.drawing:
             svg = _content(folder / one.drawing).decode()
@@ -40,10 +41,13 @@ def exhibits(results: RunResults, folder: Path) -> tuple[Groups, Groups]:
         else:
             data = base64.b64encode(_content(folder / one.file)).decode()
             shown = Shown(one, None, f"data:image/png;base64,{data}")
+        if one.feature is not None:
+            cards.append(shown)
+            continue
         groups = found[0 if one.drawing else 1]
         groups.setdefault(one.group, {}).setdefault(one.part, []).append(shown)
     drawn, pictures = ([(group, list(parts.items())) for group, parts in groups.items()] for groups in found)
-    return drawn, pictures
+    return drawn, pictures, cards
 
 
 def width_of(svg: str) -> str:

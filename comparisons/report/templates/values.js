@@ -107,11 +107,11 @@
     entry.append(button);
   };
   for (const entry of document.querySelectorAll(".legend [data-series]")) {
-    switches(entry, entry.dataset.series, entry.closest(".gallery") || entry.closest("figure"));
+    switches(entry, entry.dataset.series, entry.closest(".gallery"));
   }
   for (const figure of new Set(panels.map((panel) => panel.closest("figure")))) {
     const names = Array.from(new Set(Array.from(figure.querySelectorAll(".panel [data-series]"), (one) => one.dataset.series)));
-    if (names.length < 2 || (figure.closest(".gallery") || figure).querySelector(".legend")) continue;
+    if (names.length < 2 || figure.closest(".gallery")) continue;
     const list = document.createElement("ul");
     list.className = "legend switches";
     list.setAttribute("aria-label", "Shown");
