@@ -114,7 +114,9 @@ def _card(
     curves = _curves(gratings, one.codes(shown).pre[:, 0, one.feature].astype(np.float64))
     strength = whole[:, site.prefix :].max(axis=1)
     top = np.argsort(-strength, kind="stable")[:TOP]
-    heat = whole[top][:, site.prefix :].reshape(len(top), *grid).astype(np.float64) if grid else None
+    if "/" in one.name:  # images at which a latent is not active are not its strongest: all of them tie at 0
+        top = top[strength[top] > 0]
+    heat = whole[top][:, site.prefix :].reshape(len(top), *grid).astype(np.float64) if grid and len(top) else None
     history = lineages.history(one.name, one.feature)
     t = tuned.pre
     facts = [
@@ -133,7 +135,7 @@ def _card(
         title=f"{model}, {one.name}, feature {one.feature}",
         subtitle=f"depth {site.depth:.2f}, {one.codes(shown[:1]).pre.shape[2]} {of}"
         + (f", {grid[0]} x {grid[1]} tokens" if grid else ""),
-        stimuli=np.stack([scenes.image(int(row)) for row in top]),
+        stimuli=np.array([scenes.image(int(row)) for row in top], np.uint8),
         heat=heat,
         values=strength[top].astype(np.float64),
         orientation=curves["orientation"],

@@ -26,7 +26,8 @@ DRAWN, GRATINGS = "drawn images", "gratings"
 class Found:
     """Results as plain values, one table row a feature, all arrays by SITE|field, and what was left out.
 
-    `curves` are JSON values by name, for what is more than one number a site. `pictures` are PNGs and SVGs by file name.
+    `curves` are JSON values by name, for what is more than one number a site. `pictures` are PNGs and SVGs by file
+    name.
     """
 
     about: dict[str, Any]

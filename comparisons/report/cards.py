@@ -36,9 +36,10 @@ TOP = 6
 class Card:
     """Everything on a card; what is not known is None.
 
-    `stimuli` are uint8 [k, height, width, 3] with `heat` [k, rows, columns] of the feature over the grid (None without
-    one) and `values`, its largest responses. Curves are (levels, responses, fitted levels, fitted responses).
-    `field` and `fitted` are maps [s, s]; `history` says at which sites of the stream the feature has a match.
+    `stimuli` are uint8 [k, height, width, 3], none where the feature is never active, with `heat` [k, rows, columns] of
+    the feature over the grid (None without one) and `values`, its largest responses. Curves are (levels, responses,
+    fitted levels, fitted responses). `field` and `fitted` are maps [s, s]; `history` says at which sites of the stream
+    the feature has a match.
     """
 
     title: str
@@ -116,6 +117,7 @@ def _draw_stimuli(figure: Figure, card: Card) -> None:
     side = (WIDTH - 2 * MARGIN - gap * (TOP - 1)) / TOP
     images = card.stimuli[:TOP]
     if not len(images):
+        _write(figure, MARGIN, 1.0, "It is active at none of the drawn images.", fontsize=8.5, color=MUTED, va="top")
         return
     # One pair of axes for all: axes are most of what a card costs.
     for row, y in enumerate((0.98, 0.98 + side + gap) if card.heat is not None else (0.98,)):

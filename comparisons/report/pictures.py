@@ -78,8 +78,17 @@ def pictures(results: RunResults) -> list[Picture]:
                 heading, caption = f"The write against the stream: {label}", WRITE_CAPTION
                 if len(drawing.prominent(own)) < len(own):
                     caption += " Of so many networks, only the trained ones are drawn."
-            found.append(_picture(len(found), heading, caption, plate, alone))
+            if not alone or _is_curve(plate):
+                found.append(_picture(len(found), heading, caption, plate, alone))
     return sorted(found, key=lambda picture: picture.compact)  # stable
+
+
+def _is_curve(plate: figures.Plate) -> bool:
+    """Whether any network has three sites or more: what two say, the table says."""
+    return any(
+        len(select.along_stream(panel.results, style.model, style.role)) > 2
+        for panel in plate.panels for style in plate.drawn
+    )  # fmt: skip
 
 
 def _picture(index: int, heading: str, caption: str, plate: figures.Plate, alone: bool) -> Picture:
@@ -104,7 +113,9 @@ def _picture(index: int, heading: str, caption: str, plate: figures.Plate, alone
         (style, Markup(figures.swatch_svg(style, f"f{index}s{place}"))) for place, style in enumerate(plate.drawn)
     ]
     # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
-    return Picture(f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", alone, compact)
+    return Picture(
+        f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", alone, compact
+    )
 
 
 def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str:

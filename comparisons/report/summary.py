@@ -38,7 +38,7 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     of the first trained network.
     """
     figures = select.panels(compared(results.results))
-    said: list[list[str]] = probed(results.results)
+    said: list[list[str]] = []
     remarks: list[str] = []
     if figures:
         (_, measure), shown = next(iter(figures.items()))
@@ -62,6 +62,7 @@ def paragraphs(results: RunResults) -> list[list[str]]:
                 f"Each best site was picked among {_range(counts)} on the same data that it is reported on, "
                 "which favours high numbers."
             )
+    said += probed(results.results)
     if not said and not (results.verdicts or results.confusion):
         remarks.append("This run has no results for a trained network.")
     return [*said, [*remarks, *_confusion(results), *_benchmarks(results), *_verdicts(results)]]

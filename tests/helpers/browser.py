@@ -1,4 +1,4 @@
-"""A real headless Chromium for tests of pages: DevTools' protocol over a pair of pipes, nothing but the standard library.
+"""A real headless Chromium for tests of pages: DevTools' protocol over two pipes, by the standard library alone.
 
 `find()` says which browser there is. `Browser` starts it with a profile of its own; `Tab` opens pages from files, runs
 JavaScript in them, presses keys and buttons as a person's hands would (trusted events), and keeps all that the console
@@ -15,6 +15,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +23,9 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--hide-scrollbars",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
+    "--hide-scrollbars",
     "--disable-extensions", "--force-color-profile=srgb", "--remote-debugging-pipe", "about:blank",
 )  # fmt: skip
 KEYS = {
@@ -32,6 +34,17 @@ KEYS = {
     "ArrowDown": ("ArrowDown", 40, ""), "Home": ("Home", 36, ""), "End": ("End", 35, ""),
 }  # fmt: skip
 """Key: its code, its number, and what it types."""
+
+DRAWN = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Is kept when the page has been drawn, and has heard that it was scrolled."""
+AS_3_AND_4 = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Becomes a browser, which reads commands from descriptor 3 and answers to 4."""
 
 
 def find() -> str | None:
@@ -54,9 +67,8 @@ class Browser:
         ours_in, theirs_out = os.pipe()
         theirs_in, ours_out = os.pipe()
         self._read, self._write = ours_in, ours_out
-        # The browser reads from descriptor 3 and writes to 4.
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", program, *FLAGS,
+            [sys.executable, "-IS", "-c", AS_3_AND_4, str(theirs_in), str(theirs_out), program, *FLAGS,
              f"--user-data-dir={profile}"],
             pass_fds=(theirs_in, theirs_out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, start_new_session=True,
@@ -141,7 +153,7 @@ class Tab:
     """A page in the browser."""
 
     def __init__(self, browser: Browser, session: str):
-        self.browser, self.session = browser, session
+        self.browser, self.session, self._scripts = browser, session, True
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """A command to this tab; its result. Raises BrowserError."""
@@ -149,9 +161,7 @@ class Tab:
 
     def size(self, width: int, height: int) -> None:
         """Set the window's size, pixels."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def media(self, scheme: str = "light", kind: str = "", motion: str = "reduce") -> None:
         """Set what `@media` sees."""
@@ -162,6 +172,7 @@ class Tab:
 
     def scripts(self, on: bool) -> None:
         """Let pages run scripts, or not."""
+        self._scripts = on
         self.call("Emulation.setScriptExecutionDisabled", value=not on)
 
     def open(self, page: Path) -> float:
@@ -169,7 +180,7 @@ class Tab:
         start = time.monotonic()
         self.call("Page.navigate", url=page.absolute().as_uri())
         self.browser.wait("Page.loadEventFired", self.session)
-        self.js("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(1))))")
+        self.js(DRAWN if self._scripts else "0")
         return time.monotonic() - start
 
     def js(self, expression: str) -> Any:
@@ -225,8 +236,8 @@ class Tab:
     def middle(self, selector: str) -> tuple[float, float]:
         """The middle of the first element that matches, scrolled into view. Raises BrowserError where none is seen."""
         found = self.js(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return null;"
-            "e.scrollIntoView({block: 'center', inline: 'center', behavior: 'instant'});"
+            f"(async () => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return null;"
+            f"e.scrollIntoView({{block: 'center', inline: 'center', behavior: 'instant'}}); await {DRAWN};"
             "const r = e.getBoundingClientRect(); return r.width ? [r.x + r.width / 2, r.y + r.height / 2] : null })()"
         )
         if found is None:

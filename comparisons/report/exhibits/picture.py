@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from comparisons.report.drawing import ALERT, COLOURS, FAINT, INK, MUTED, short
 from comparisons.report import values as reading
+from comparisons.report.drawing import ALERT, COLOURS, FAINT, INK, MUTED, short
 from comparisons.report.output import canvas
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@
       return words.get(item);
     };
     const bound = (input, item, key) => {
-      if (input.value === "" || Number.isNaN(input.valueAsNumber)) return true;
+      if (input.value === "") return true;  // so is what is no number
       const value = item.dataset[key];
       return value !== undefined && value !== "" &&
         (input.dataset.from ? Number(value) >= input.valueAsNumber : Number(value) <= input.valueAsNumber);

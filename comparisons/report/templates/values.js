@@ -9,24 +9,32 @@
   box.setAttribute("role", "status");
   document.body.append(box);
   let on = null;
+  let keyed = false;
 
   const hide = () => {
     if (on) on.classList.remove("on");
     on = null;
     box.classList.remove("shown");
   };
-  const tell = (mark, where) => {
+  const place = (mark) => (mark.querySelector("use") || mark.querySelector("path")).getBoundingClientRect();
+  const locate = () => {
+    const where = place(on);
+    const own = box.getBoundingClientRect();
+    const x = where.left + where.width / 2 - own.width / 2;
+    const above = where.top - own.height - 8;
+    box.style.left = `${Math.max(4, Math.min(x, document.documentElement.clientWidth - own.width - 4))}px`;
+    box.style.top = `${above < 4 ? where.bottom + 8 : above}px`;
+  };
+  const tell = (mark, byKey) => {
+    keyed = byKey;
     if (mark === on) return;
     hide();
     on = mark;
     mark.classList.add("on");
     box.textContent = mark.dataset.told;
     box.classList.add("shown");
-    const own = box.getBoundingClientRect();
-    const x = where.left + where.width / 2 - own.width / 2;
-    const above = where.top - own.height - 8;
-    box.style.left = `${Math.max(4, Math.min(x, document.documentElement.clientWidth - own.width - 4))}px`;
-    box.style.top = `${above < 4 ? where.bottom + 8 : above}px`;
+    if (byKey) mark.scrollIntoView({ block: "nearest", inline: "nearest" });
+    locate();
   };
   // Titles would open beside the box; they are taken when a panel is first used, so that loading costs nothing.
   const marksOf = (panel) => {
@@ -36,10 +44,6 @@
       title.remove();
     }
     return marks.filter((mark) => mark.style.display !== "none");
-  };
-  const place = (mark) => {
-    const drawn = mark.querySelector("use") || mark.querySelector("path");
-    return drawn.getBoundingClientRect();
   };
 
   for (const panel of panels) {
@@ -63,13 +67,12 @@
       if (event.key === "Escape") hide();
       if (!to) return;
       event.preventDefault();
-      const mark = marks[(to() + marks.length) % marks.length];
-      tell(mark, place(mark));
+      tell(marks[(to() + marks.length) % marks.length], true);
     };
     const point = (event) => {
       const marks = marksOf(panel);
       const under = event.target.closest(".value");
-      if (under) { tell(under, place(under)); return; }
+      if (under) { tell(under, false); return; }
       let best = null;
       let least = NEAR;
       for (const mark of marks) {
@@ -77,7 +80,7 @@
         const far = Math.hypot(at.left + at.width / 2 - event.clientX, at.top + at.height / 2 - event.clientY);
         if (at.width && far < least && mark.querySelector("use")) { best = mark; least = far; }
       }
-      if (best) tell(best, place(best)); else hide();
+      if (best) tell(best, false); else hide();
     };
     panel.tabIndex = 0;
     panel.setAttribute("aria-keyshortcuts", "ArrowRight ArrowLeft ArrowUp ArrowDown Home End");
@@ -87,7 +90,8 @@
     panel.addEventListener("pointerdown", point);
     panel.addEventListener("pointerleave", hide);
   }
-  window.addEventListener("scroll", hide, { passive: true });
+  // What the pointer chose goes when the page moves under it; what keys chose goes along.
+  window.addEventListener("scroll", () => { if (on && keyed) locate(); else hide(); }, { passive: true, capture: true });
   window.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
 
   // Legends: those of the page become buttons; a drawing with its own legend gets a line of them.

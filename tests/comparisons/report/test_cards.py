@@ -44,7 +44,7 @@ def card() -> Card:
 def test_a_card_is_a_picture_and_a_page(card: Card, tmp_path: Path) -> None:
     png, page = draw_card(card, tmp_path, "net/site 3")
     assert (png.name, page.name) == ("net-site-3.png", "net-site-3.html")
-    assert Image.open(png).size == (1440, 1035)
+    assert Image.open(png).size == (960, 1065)
     text = page.read_text()
     assert "<script" not in text
     assert "&lt;script&gt;" in text

@@ -308,7 +308,7 @@ def test_small_figures_of_probes_stand_together(run_of: RunOf) -> None:
     ]  # fmt: skip
     for results in ((*several, *small), (*small,)):
         page = render(run.model_copy(update={"results": results, "verdicts": ()}))
-        assert page.count('<div class="gallery">') == 1
+        assert page.count('<div class="tiles">') == 1
         assert page.count('<ul class="legend"') == 1 + (len(results) > len(small))
         assert page.count("<figure") == 2 + (len(results) > len(small))
         assert ("lies outside the frame" in page) == (len(results) > len(small))
