@@ -103,6 +103,12 @@ def _cache_of(repository: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / ("models--" + repository.replace("/", "--"))
 
 
+def is_cached(repository: str) -> bool:
+    """Whether the local cache holds weights of a repository, of whatever commit."""
+    endings = {".safetensors", ".bin", ".pt", ".pth"}
+    return any(path.suffix in endings for path in (_cache_of(repository) / "snapshots").glob("*/*"))
+
+
 def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any]:
     """What identifies the files of a hub repository (its commit) or of a local folder (sha256 of its files).
 

@@ -12,7 +12,16 @@ import typer
 
 from bridge.errors import UserError
 from comparisons.brainscore.command import app as brainscore_app
-from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.command_parts import (
+    ConfigArgument,
+    DryRunOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    print_run,
+    reporting,
+    show_plan,
+)
 from comparisons.power_command import power
 from comparisons.probe_command import probe
 from comparisons.report_command import report
@@ -49,31 +58,29 @@ def run(
     config: ConfigArgument,
     set_: SetOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none of them.")
-    ] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Run a comparison config and write results, report and figures."""
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import make_plan
     from comparisons.report.summary import sentences
-    from comparisons.running import needed
     from comparisons.running import run as run_config
 
     parsed = configs.load(config, set_ or [])
     store = Store()
     if dry_run:
-        plan = make_plan(parsed, store)
-        missing = set(needed(plan, store))
-        for name, stage in plan.stages.items():
-            print(f"{'to do ' if name in missing else 'cached'}  {name:32} {stage.key}")
+        missing = show_plan(parsed, make_plan(parsed, store, shown_only=True), store, as_json)
         for part in (parsed.stimuli, *parsed.recordings, *parsed.comparisons) if missing else ():
             part.check_reachable()
         return
     folder = out or Path("runs") / parsed.name
     with reporting() as reporter:
         results = run_config(parsed, folder, store=store, reporter=reporter, command=_command())
+    if as_json:
+        print_run(results, folder)
+        return
     for sentence in sentences(results):
         print(sentence)
     print(f"\nReport: {folder / 'report.html'}")
@@ -91,6 +98,8 @@ def capture(
     sites: Annotated[
         list[str] | None, typer.Option(help="Globs over site names (default: every block's hook_resid_post).")
     ] = None,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Only read the models' streams: capture sites for a config's stimuli and say where the activations lie."""
     from bridge.store import Store
@@ -99,10 +108,16 @@ def capture(
     from comparisons.running import execute, needed
 
     parsed, store = configs.load(config, set_ or []), Store()
-    plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"])
+    plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"], shown_only=dry_run)
+    if dry_run:
+        show_plan(parsed, plan, store, as_json)
+        return
     with reporting() as reporter:
         reporter.planned(plan, needed(plan, store))
         paths, _ = execute(plan, store, reporter, parsed.executor)
+    if as_json:
+        print_json({model.name: str(paths[f"capture {model.name}"]) for model in parsed.models})
+        return
     for model in parsed.models:
         print(f"{model.name}: {paths[f'capture {model.name}']}")
 
@@ -115,51 +130,74 @@ app.command()(init)
 
 
 @app.command("configs")
-def list_configs() -> None:
+def list_configs(as_json: JsonOption = False) -> None:
     """List the configs that ship with the project."""
     import yaml
 
     from comparisons.config import shipped
 
-    for name, path in shipped().items():
-        title = yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "")
+    titles = {
+        name: yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "") for name, path in shipped().items()
+    }
+    if as_json:
+        print_json([{"name": name, "title": title, "path": str(shipped()[name])} for name, title in titles.items()])
+        return
+    for name, title in titles.items():
         print(f"{name:28} {title}")
 
 
 @app.command()
 def schema() -> None:
     """Print the JSON schema of configs (for editors and checks)."""
-    import json
-
     from comparisons.config import Config
 
-    print(json.dumps(Config.model_json_schema(), indent=1))
+    print_json(Config.model_json_schema())
 
 
 @app.command()
-def doctor() -> None:
-    """Check this installation: packages, device, folders, data; say what is wrong and how to mend it."""
+def doctor(as_json: JsonOption = False) -> None:
+    """Check this installation: packages, device, folders, data; say what is wrong and how to mend it.
+
+    Exit code 1 where something is wrong.
+    """
     from comparisons.doctor import examine
 
-    raise typer.Exit(examine())
+    raise typer.Exit(examine(as_json=as_json))
 
 
 @data_app.command("list")
-def list_data() -> None:
+def list_data(as_json: JsonOption = False) -> None:
     """List the public data sets and where their files lie."""
     from bridge.data import all_datasets
 
-    for name, data in all_datasets().items():
-        state = "here" if data.available() else ("local only" if data.local_only else "to be fetched")
-        print(f"{name:22} {state:14} {data.title}  [{data.licence}]")
+    found = [
+        {
+            "name": name,
+            "state": "here" if data.available() else ("local only" if data.local_only else "to be fetched"),
+            "title": data.title,
+            "licence": data.licence,
+        }
+        for name, data in all_datasets().items()
+    ]
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
+        print(f"{one['name']:22} {one['state']:14} {one['title']}  [{one['licence']}]")
 
 
 @data_app.command("fetch")
-def fetch_data(names: Annotated[list[str], typer.Argument(help="Names of data sets (`ventral data list`).")]) -> None:
+def fetch_data(
+    names: Annotated[list[str], typer.Argument(help="Names of data sets (`ventral data list`).")],
+    as_json: JsonOption = False,
+) -> None:
     """Fetch data sets into the cache, checked by sha256."""
     from bridge.data import dataset
 
     chosen = [dataset(name) for name in names]
+    if as_json:
+        print_json({data.name: [str(path) for path in data.fetch()] for data in chosen})
+        return
     for data in chosen:
         for path in data.fetch():
             print(path)

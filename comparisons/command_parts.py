@@ -1,22 +1,84 @@
-"""What the commands of `ventral` share: the config argument, `--set`, and progress that Ctrl-C ends with a word."""
+"""What the commands of `ventral` share: the config argument, `--set`, `--json` and how it is printed, what `--dry-run`
+shows, and progress that Ctrl-C ends with a word."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from bridge.store import Store
+    from comparisons.config import Config
+    from comparisons.plan import Plan
+    from comparisons.results import RunResults
     from comparisons.running import Reporter
 
 ConfigArgument = Annotated[str, typer.Argument(help="Path of a YAML config, or the name of one that ships.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the config.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+DryRunOption = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show the stages, what is cached, and predicted time, memory and disk; run none."),
+]
 INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
+
+def print_json(content: Any) -> None:
+    """JSON on standard output, as every command prints it: UTF-8, indented, null for what is not finite."""
+    import json
+
+    print(json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and value - value != 0 else value
+
+
+def print_run(results: RunResults, folder: Path, **more: Any) -> None:
+    """What a finished run says, as JSON: where it lies, its sentences, verdicts and what was dropped; and `more`."""
+    from comparisons.report.summary import sentences
+
+    print_json(
+        {
+            "folder": str(folder),
+            "report": str(folder / "report.html"),
+            "results": str(folder / "results.json"),
+            "said": list(sentences(results)),
+            "verdicts": [one.model_dump(mode="json") for one in results.verdicts],
+            "dropped": results.dropped,
+            "seconds": results.seconds,
+            **more,
+        }
+    )
+
+
+def show_plan(config: Config, plan: Plan, store: Store, as_json: bool, notes: list[str] | None = None) -> set[str]:
+    """Print what `--dry-run` shows of a plan, with `notes` below; gives the stages that are missing."""
+    from comparisons.predicting.downloads import downloads
+    from comparisons.predicting.predict import predict
+    from comparisons.predicting.table import as_json as told
+    from comparisons.predicting.table import as_text
+    from comparisons.running import needed
+
+    missing = needed(plan, store)
+    found, fetched = predict(plan, store, missing, plan.device), downloads(config) if missing else []
+    if as_json:
+        print_json({**told(found, fetched), "notes": notes or []})
+    else:
+        print("\n".join([as_text(found, fetched), *(notes or [])]))
+    return set(missing)
 
 
 @contextmanager

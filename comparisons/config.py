@@ -59,11 +59,9 @@ class CaptureSpec(Spec):
 
     def resolved_device(self) -> str:
         """The device by name, with `auto` decided on this machine."""
-        if self.device != "auto":
-            return self.device
-        import torch
+        from comparisons.predicting.history import resolved
 
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return resolved(self.device)
 
 
 class Config(Spec):

@@ -18,6 +18,7 @@ from bridge.store import digest, write_atomically
 from bridge.streams import Site
 from comparisons.codes import CODES
 from comparisons.plan import Plan, Planner, Progress
+from comparisons.predicting.sizes import Size, TrainedAt, trained
 from comparisons.results import Dictionary
 from saes.specs import SAESpec
 from saes.specs.load import LoadSAE
@@ -138,11 +139,44 @@ def add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
         own = {} if needs else {"model": model.fingerprint(), "stimuli": shown.fingerprint()}
         return {**content, "sites": list(every), "seed": seed, "name of model": model.name, **own}
 
+    def size() -> Size:
+        from saes.sources import HOOKS_RESERVOIR, SHARDS_RESERVOIR
+
+        number = len(planner.loaded(shown))
+        training, hooks = spec.training, spec.source == "hooks"
+        each = number * (1 - training.held_out) * min(counts.values())
+        seen = float(training.tokens or training.epochs * each)
+        jobs = [
+            TrainedAt(width, training.architecture.width(width))
+            for width in (
+                [sum(site.width for site in sites.values())] if spec.joint else [site.width for site in sites.values()]
+            )
+            for _ in range(spec.seeds)
+        ]
+        return trained(
+            jobs,
+            seen,
+            round(each),
+            sum(site.width for site in every.values()),
+            reservoir=HOOKS_RESERVOIR if hooks else SHARDS_RESERVOIR,
+            passes=seen / min(counts.values()) if hooks else 0.0,
+            cost=planner.cost(model) if hooks else None,
+        )
+
     code: tuple[str, ...] = ("saes.training", "saes.checkpoints", "saes.metrics", "saes.stability", __name__)
     if not needs:
         code += ("bridge.models", "bridge.stimuli", "bridge.activations")
     stage = planner.add(
-        name, "saes", inputs, build, needs=needs, libraries=("torch",), code=code, resumable=True, on_device=True
+        name,
+        "saes",
+        inputs,
+        build,
+        needs=needs,
+        libraries=("torch",),
+        code=code,
+        resumable=True,
+        on_device=True,
+        size=size,
     )
     for own in spec.names():
         for reads in [list(sites.values())] if spec.joint else [[site] for site in sites.values()]:
@@ -226,7 +260,7 @@ def _sources(planner: Planner, spec: TrainSAE, model: ModelSpec, group: list[str
         captured = Activations(shards)
         train, held = divided(captured.ids, share)
         return ShardTokens(captured, group, train), ShardTokens(captured, group, held) if held else None
-    shown = planner.stimuli if spec.stimuli is None else spec.stimuli.load()
+    shown = planner.loaded(spec.stimuli or planner.config.stimuli)
     train, held = divided(shown.ids, share)
     patches = spec.tokens if isinstance(spec.tokens, int) else None
     options: dict[str, Any] = {

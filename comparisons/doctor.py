@@ -12,11 +12,13 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bridge.data import all_datasets
 from bridge.store import cache_folder
+from comparisons.command_parts import print_json
 
 PACKAGES = {
     "torch": "torch",
@@ -33,17 +35,38 @@ OURS = ("bridge", "saes", "probes", "comparisons")
 SHADOWED = (*OURS, "configs", "tests")
 
 
-def examine(folder: Path | None = None) -> int:
+@dataclass
+class Told:
+    """What was found, by section and name; printed as it is found, unless it is to become JSON."""
+
+    quiet: bool
+    sections: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def row(self, section: str, name: str, state: str) -> None:
+        """One thing and how it is."""
+        if section not in self.sections and not self.quiet:
+            print(f"\n{section}")
+        self.sections.setdefault(section, {})[name] = state
+        if not self.quiet:
+            print(f"  {name:22} {state}")
+
+
+def examine(folder: Path | None = None, *, as_json: bool = False) -> int:
     """Print the state of this installation as seen from `folder` (the working one); 0, or 1 if something is wrong."""
-    folder = folder or Path.cwd()
-    print(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}")
+    folder, told = folder or Path.cwd(), Told(as_json)
+    python = f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {sys.prefix}"
+    if not as_json:
+        print(python)
     problems = [
-        *_packages(),
+        *_packages(told),
         *_names(folder),
-        *_device(),
-        *_cache(),
-        *_data(),
+        *_device(told),
+        *_cache(told),
+        *_data(told),
     ]
+    if as_json:
+        print_json({"python": python, **told.sections, "problems": problems})
+        return int(bool(problems))
     print()
     for problem in problems:
         print(f"WRONG: {problem}")
@@ -51,17 +74,16 @@ def examine(folder: Path | None = None) -> int:
     return int(bool(problems))
 
 
-def _packages() -> Iterator[str]:
+def _packages(told: Told) -> Iterator[str]:
     """Import every package; a package that fails is named with its reason."""
-    print("\nPackages")
     for module, distribution in PACKAGES.items():
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 importlib.import_module(module)
-            print(f"  {distribution:20} {importlib.metadata.version(distribution)}")
+            told.row("Packages", distribution, importlib.metadata.version(distribution))
         except Exception as error:
-            print(f"  {distribution:20} does not import")
+            told.row("Packages", distribution, "does not import")
             first = (str(error).splitlines() or [""])[0][:120]
             yield f"{distribution} does not import ({type(error).__name__}: {first}); {_remedy(str(error))}"
 
@@ -94,9 +116,8 @@ def _names(folder: Path) -> Iterator[str]:
             )
 
 
-def _device() -> Iterator[str]:
+def _device(told: Told) -> Iterator[str]:
     """The device that `auto` means."""
-    print("\nDevice")
     try:
         import torch
     except Exception:
@@ -104,17 +125,17 @@ def _device() -> Iterator[str]:
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             about = torch.cuda.get_device_properties(index)
-            print(f"  cuda:{index} {about.name}, {about.total_memory / 2**30:.0f} GiB")
+            told.row("Device", f"cuda:{index}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
     else:
-        print(f"  cpu, {os.cpu_count()} processors, {torch.get_num_threads()} threads (no CUDA device)")
+        threads = torch.get_num_threads()
+        told.row("Device", "cpu", f"{os.cpu_count()} processors, {threads} threads (no CUDA device)")
     yield from ()
 
 
-def _cache() -> Iterator[str]:
+def _cache(told: Told) -> Iterator[str]:
     """Where artefacts and data go, and whether they can."""
-    print("\nFolders")
     folder = cache_folder()
-    print(f"  cache          {folder}{'' if folder.exists() else ' (not there yet)'}")
+    told.row("Folders", "cache", f"{folder}{'' if folder.exists() else ' (not there yet)'}")
     parent = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     try:
         with tempfile.TemporaryFile(dir=parent):
@@ -122,14 +143,13 @@ def _cache() -> Iterator[str]:
     except OSError as error:
         yield f"the cache {folder} cannot be written ({error.strerror}); set VENTRAL_CACHE to a folder that can."
     given = os.environ.get("VENTRAL_DATA")
-    print(f"  VENTRAL_DATA   {given or 'not set (data sets are fetched into the cache)'}")
+    told.row("Folders", "VENTRAL_DATA", given or "not set (data sets are fetched into the cache)")
     if given and not Path(given).is_dir():
         yield f"VENTRAL_DATA names {given}, which is not a folder; name an existing one or unset it."
 
 
-def _data() -> Iterator[str]:
+def _data(told: Told) -> Iterator[str]:
     """Which data sets are here, and whether the others could be fetched. A missing network is no fault by itself."""
-    print("\nData sets")
     reachable: dict[str, bool] = {}
     for name, data in all_datasets().items():
         if data.available():
@@ -142,7 +162,7 @@ def _data() -> Iterator[str]:
                 reachable[host] = _connects(host)
             away = sorted(host for host in hosts if not reachable[host])
             state = f"not here, and {away[0]} cannot be reached" if away else "can be fetched"
-        print(f"  {name:22} {state}")
+        told.row("Data sets", name, state)
     yield from ()
 
 

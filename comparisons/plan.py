@@ -9,14 +9,16 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.errors import ConfigError, InputError, UserError, did_you_mean
 from bridge.sources import source_hash
 from bridge.store import Store, digest, write_atomically
 from bridge.streams import Site, match_sites
+from comparisons.predicting.sizes import Cost, Size, captured
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -54,6 +56,8 @@ class Stage:
     resumable: bool = False
     on_device: bool = False
     """Whether it runs or trains a network on the device of `capture.device`: a worker with a GPU is best."""
+    size: Callable[[], Size] | None = field(default=None, compare=False)
+    """What is known of its size before it runs (may read the stimuli's table); None for kinds of unknown size."""
 
     @property
     def key(self) -> str:
@@ -93,6 +97,8 @@ class Plan:
     results: list[str] = field(default_factory=list)
     recipe: Recipe | None = None
     """How other processes make this plan."""
+    device: str = "cpu"
+    """Where stages that are `on_device` run, as the config says it (auto, cpu, cuda:1)."""
 
     @property
     def digest(self) -> str:
@@ -110,12 +116,13 @@ class _Draft:
     build: Build
     resumable: bool
     on_device: bool
+    size: Callable[[], Size] | None
 
 
 class Planner:
     """Collects the stages of a config; comparisons add theirs through it."""
 
-    def __init__(self, config: Config, store: Store):
+    def __init__(self, config: Config, store: Store, *, shown_only: bool = False):
         self.config = config
         """The config as the comparison that adds stages sees it: with the models that it is about."""
         self.models = {model.name: model for model in config.models}
@@ -130,8 +137,11 @@ class Planner:
         self.dictionaries: dict[tuple[str, str], tuple[str, tuple[str, ...], str | None]] = {}
         """By model and SITE/NAME: the stage that makes a dictionary, the sites that it reads, and the one that it
         writes where that is another."""
+        self.shown_only = shown_only
+        """Whether the plan is only looked at: then no weights are fetched to make it."""
         self._sites: dict[str, dict[str, Site]] = {}
         self._stimuli: StimulusSet | None = None
+        self._others: dict[str, StimulusSet] = {}
         self.prefix = ""
 
     def add(
@@ -147,6 +157,7 @@ class Planner:
         resumable: bool = False,
         shared: bool = False,
         on_device: bool = False,
+        size: Callable[[], Size] | None = None,
     ) -> str:
         """Add a stage unless it is there; its id, which tells the comparison it is of unless the stage is `shared`.
 
@@ -167,16 +178,16 @@ class Planner:
                     "code": {name: source_hash(name) for name in code},
                 }
 
-            self._drafts[id] = _Draft(kind, complete, needs, build, resumable, on_device)
+            self._drafts[id] = _Draft(kind, complete, needs, build, resumable, on_device, size)
         return id
 
     def finish(self, results: list[str], recipe: Recipe | None = None) -> Plan:
         """The plan of everything that was added."""
-        plan = Plan(results=results, recipe=recipe)
+        plan = Plan(results=results, recipe=recipe, device=self.config.capture.device)
         for name, draft in self._drafts.items():
             inputs = {**draft.inputs(), "needs": [plan.stages[need].key for need in draft.needs]}
             plan.stages[name] = Stage(
-                name, draft.kind, inputs, draft.needs, draft.build, draft.resumable, draft.on_device
+                name, draft.kind, inputs, draft.needs, draft.build, draft.resumable, draft.on_device, draft.size
             )
         return plan
 
@@ -189,6 +200,15 @@ class Planner:
                 raise InputError(f"Stimulus set {self._stimuli.name!r} is empty; give at least one stimulus.")
         return self._stimuli
 
+    def loaded(self, spec: StimulusSpec) -> StimulusSet:
+        """Any stimuli, loaded once: the config's, or those that a part of it has for itself."""
+        if spec == self.config.stimuli:
+            return self.stimuli
+        key = digest(spec.content())
+        if key not in self._others:
+            self._others[key] = spec.load()
+        return self._others[key]
+
     def chosen(self, model: ModelSpec, patterns: list[str]) -> dict[str, Site]:
         """The sites of a model that match any of the globs. Raises ConfigError that names the model."""
         sites = self.sites(model)
@@ -199,18 +219,36 @@ class Planner:
 
     def sites(self, model: ModelSpec) -> dict[str, Site]:
         """The sites of a model in the order of a forward pass; measured once, then read from the store."""
-        if model.name in self._sites:
-            return self._sites[model.name]
-
-        def build(folder: Path) -> None:
-            sites = model.load().sites
-            write_atomically(folder / "sites.json", json.dumps([site.as_json() for site in sites.values()]))
-
-        inputs = {"model": model.fingerprint(), "code": source_hash("bridge.models")}
-        path = self.store.obtain("sites", inputs, build)
-        sites = [Site.from_json(values) for values in json.loads((path / "sites.json").read_text())]
-        self._sites[model.name] = {site.name: site for site in sites}
+        if model.name not in self._sites:
+            values = self._measured(model, "sites.json")
+            self._sites[model.name] = {site.name: site for site in map(Site.from_json, values)}
         return self._sites[model.name]
+
+    def cost(self, model: ModelSpec) -> Cost:
+        """What a forward pass of the model takes; measured once, then read from the store."""
+        return Cost(**self._measured(model, "cost.json"))
+
+    def _measured(self, model: ModelSpec, name: str) -> Any:
+        """A file of what is measured of a model by one pass. A plan that is only shown measures the network as it is
+        drawn, so that no weights are fetched for it: sites and sizes are the architecture's."""
+
+        def obtained(spec: ModelSpec) -> Path:
+            def build(folder: Path) -> None:
+                from bridge.models.cost import counted
+
+                backbone = spec.load()
+                write_atomically(folder / "sites.json", json.dumps([one.as_json() for one in backbone.sites.values()]))
+                multiplications, parameters = counted(backbone)
+                cost = {"multiplications": multiplications, "parameters": parameters}
+                write_atomically(folder / "cost.json", json.dumps(cost))
+
+            inputs = {"model": spec.fingerprint(), "code": source_hash("bridge.models")}
+            if self.shown_only and spec is model and not self.store.has("sites", inputs):
+                with suppress(UserError):
+                    return obtained(model.model_copy(update={"untrained": True}))
+            return self.store.obtain("sites", inputs, build)
+
+        return json.loads((obtained(model) / name).read_text())
 
     def capture(
         self,
@@ -241,7 +279,7 @@ class Planner:
 
             capture(
                 model.load(),
-                self.stimuli if shown == self.config.stimuli else shown.load(),
+                self.loaded(shown),
                 ordered(),
                 folder,
                 tokens=kept,
@@ -265,6 +303,13 @@ class Planner:
                 "seed": self.config.seed if isinstance(kept, int) else None,
             }
 
+        def size() -> Size:
+            from bridge.tokens import stored_tokens
+
+            places = [self.sites(model)[site] for site in ordered()]
+            values = sum(stored_tokens(site, kept) * site.width for site in places)
+            return captured(len(self.loaded(shown)), values, spec.dtype, self.cost(model))
+
         code = ("bridge.models", "bridge.stimuli", "bridge.activations")
         return self.add(
             name,
@@ -276,19 +321,21 @@ class Planner:
             resumable=True,
             shared=True,
             on_device=True,
+            size=size,
         )
 
 
-def make_plan(config: Config, store: Store) -> Plan:
+def make_plan(config: Config, store: Store, *, shown_only: bool = False) -> Plan:
     """The graph of stages of a config.
 
+    A plan that is `shown_only` fetches no weights to be made.
     Raises ConfigError and InputError for whatever can be known to fail before anything is computed.
     """
     if not config.comparisons:
         raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
     if asking := [one for one in config.comparisons if one.needs_models]:
         need_models(config, f"`kind: {getattr(asking[0], 'kind', '')}` compares networks")
-    planner = Planner(config, store)
+    planner = Planner(config, store, shown_only=shown_only)
     results = add_dictionaries(planner)
     for number, comparison in enumerate(config.comparisons, start=1):
         planner.prefix = f"{number}: " if len(config.comparisons) > 1 else ""
@@ -328,22 +375,22 @@ def add_dictionaries(planner: Planner) -> list[str]:
     return add_stages(planner)
 
 
-def plan_training(config: Config, store: Store, log: Log | None = None) -> Plan:
+def plan_training(config: Config, store: Store, log: Log | None = None, *, shown_only: bool = False) -> Plan:
     """The graph that only makes the dictionaries of a config. Raises ConfigError where it names none."""
     if not config.saes:
         raise ConfigError("saes: is empty; add at least one (such as {kind: train, name: topk}).")
     need_models(config, "dictionaries are of networks")
-    planner = Planner(config, store)
+    planner = Planner(config, store, shown_only=shown_only)
     planner.log = log
     return planner.finish(add_dictionaries(planner), _recipe("plan_training", config))
 
 
-def plan_capture(config: Config, store: Store, sites: list[str]) -> Plan:
+def plan_capture(config: Config, store: Store, sites: list[str], *, shown_only: bool = False) -> Plan:
     """The graph that only captures: the sites that match any of the globs, of every model of a config.
 
     Raises ConfigError for a glob that matches nothing in one of the models.
     """
     need_models(config, "streams are read from networks")
-    planner = Planner(config, store)
+    planner = Planner(config, store, shown_only=shown_only)
     results = [planner.capture(model, planner.chosen(model, sites)) for model in config.models]
     return planner.finish(results, _recipe("plan_capture", config, *sites))

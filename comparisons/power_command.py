@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from comparisons.command_parts import ConfigArgument, SetOption
+from comparisons.command_parts import ConfigArgument, JsonOption, SetOption, print_json
 
 
 def power(
@@ -19,7 +17,7 @@ def power(
         list[float] | None,
         typer.Option("--lambda", min=0, max=0.5, help="Simple share of the last region (default: 0 .05 .1 .2 .3)."),
     ] = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Also write the rows to this file.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say how often the rules of P1, P2 and P3 would find what is true in data of this size and reliability.
 
@@ -28,7 +26,6 @@ def power(
     from bridge.errors import ConfigError, InputError
     from bridge.recordings.recordings import Recordings
     from bridge.recordings.simulated import seen
-    from bridge.store import write_atomically
     from comparisons import config as configs
     from comparisons.editing.recorded import early_and_late
     from comparisons.responses import comparable
@@ -39,21 +36,26 @@ def power(
     specs, _ = comparable(parsed, "ventral power")
     stimuli = parsed.stimuli.load()
     told: list[dict[str, Any]] = []
+
+    def say(text: str) -> None:
+        if not as_json:
+            print(text)
+
     for spec in specs:
         for one in spec.load(stimuli):
             if not isinstance(one, Recordings):
-                print(f"{one.name}: only RDMs are public; what they could show is not simulated.")
+                say(f"{one.name}: only RDMs are public; what they could show is not simulated.")
                 continue
             try:
                 shown = stimuli.select(stimuli.rows_of(one.stimulus_ids))
                 eyes = seen(shown, max(2, min(24, len(shown) // 8)))
                 scaled = estimate.scaled(one, eyes)
             except InputError as error:
-                print(f"{one.name}: NOT TESTABLE. {error}")
+                say(f"{one.name}: NOT TESTABLE. {error}")
                 told.append({"recordings": one.name, "untestable": str(error)})
                 continue
             sizes = ", ".join(f"{region} {count}" for region, count in scaled.neuroids.items())
-            print(
+            say(
                 f"{one.name}: {len(shown)} stimuli, {scaled.reps} repetitions, {sizes}; median reliability "
                 f"{estimate.reliability(one.data):.2f}. SIMULATED data of this size:"
             )
@@ -69,12 +71,12 @@ def power(
             for row in found.rows:
                 low, high = row.rate
                 name = f"{PREDICTIONS[row.statistic]} {row.statistic}"
-                print(f"  {name:14}  {row.truth:28}  {row.wanted} in {low:.0%} to {high:.0%}")
+                say(f"  {name:14}  {row.truth:28}  {row.wanted} in {low:.0%} to {high:.0%}")
                 told.append({"recordings": one.name, **vars(row)})
             for statistic, why in found.untestable.items():
-                print(f"  {PREDICTIONS[statistic]} {statistic}: NOT TESTABLE, {why}.")
+                say(f"  {PREDICTIONS[statistic]} {statistic}: NOT TESTABLE, {why}.")
                 told.append({"recordings": one.name, "statistic": statistic, "untestable": why})
     if not told and not specs:
         raise ConfigError("recordings: hold nothing whose power could be told.")
-    if json_:
-        write_atomically(json_, json.dumps(told, indent=1))
+    if as_json:
+        print_json(told)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.command_parts import ConfigArgument, JsonOption, SetOption, print_run, reporting
 
 if TYPE_CHECKING:
     from bridge.store import Store
@@ -38,6 +38,7 @@ def probe(
             help="Also draw the card of a feature, or with MODEL:SITE/NAME:LATENT of a dictionary's latent.",
         ),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Say what features encode: tuning, Gabor simplicity, decoding, geometry, receptive fields, feature cards."""
     from bridge.store import Store
@@ -55,16 +56,21 @@ def probe(
         paths = {name: store.path(plan.stages[name].kind, plan.stages[name].inputs) for name in plan.results}
         tables = [path / "features.csv" for path in paths.values() if (path / "features.csv").exists()]
         saved = _write_tables(tables, folder) if tables else None
+    drawn: list[Path] = []
+    if cards:
+        from comparisons.card_command import write_cards
+
+        drawn = list(write_cards(parsed, cards, folder / "cards", _dictionaries(parsed, plan, store)))
+    if as_json:
+        print_run(results, folder, features=saved and str(saved), cards=[str(path) for path in drawn])
+        return
     for sentence in sentences(results):
         print(sentence)
     print(f"\nReport: {folder / 'report.html'}")
     if saved is not None:
         print(f"One row a feature: {saved}")
-    if cards:
-        from comparisons.card_command import write_cards
-
-        for path in write_cards(parsed, cards, folder / "cards", _dictionaries(parsed, plan, store)):
-            print(f"Card: {path}")
+    for path in drawn:
+        print(f"Card: {path}")
 
 
 def only_probes(parsed: Config, sites: list[str] | None) -> Config:

@@ -13,7 +13,6 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from bridge.errors import ConfigError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
+from comparisons.predicting.history import from_the_start, note, watched
 from comparisons.results import BenchmarkScore, ConfusionRow, Dictionary, Exhibit, Result, RunResults, Verdict
 
 if TYPE_CHECKING:
@@ -195,7 +195,6 @@ def execute(
             paths[name] = store.path(stage.kind, stage.inputs)
             continue
         reporter.started(stage)
-        began = time.perf_counter()
         built: list[Path] = []
 
         def build(folder: Path, stage: Stage = stage, built: list[Path] = built) -> None:
@@ -207,10 +206,14 @@ def execute(
             stage.build(folder, paths, advanced)
 
         told = _Waiting(stage, reporter)
-        paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, waiting=told)
-        took = round(time.perf_counter() - began, 2)
+        whole = from_the_start(store, stage)
+        with watched() as seen:
+            paths[name] = store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, waiting=told)
+        took = round(seen.seconds, 2)
         if built:  # else another process made it meanwhile
             seconds[name] = took
+            if whole:
+                note(store, stage, seen, paths, plan.device)
         reporter.finished(stage, took, reused=not built)
     return paths, seconds
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.errors import ConfigError
-from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.command_parts import (
+    ConfigArgument,
+    DryRunOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    reporting,
+    show_plan,
+)
 from comparisons.releasing.command import release
 
 if TYPE_CHECKING:
@@ -27,8 +34,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for copies of the dictionaries (default: saes/NAME of the config).")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the quality of every dictionary as JSON.")] = False,
+    dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
     log: Annotated[
         str | None, typer.Option(help="Also log to `tensorboard` or `wandb`, where it is installed.")
     ] = None,
@@ -52,14 +59,12 @@ def train(
         if not parsed.executor.alone:
             raise ConfigError("--log is written by the process that trains; train with executor: {kind: local} to log.")
         logging = log_to(log, log_folder / parsed.name)
-    plan = plan_training(parsed, store, logging)
-    missing = needed(plan, store)
+    plan = plan_training(parsed, store, logging, shown_only=dry_run)
     if dry_run:
-        for name, stage in plan.stages.items():
-            print(f"{'to do ' if name in missing else 'cached'}  {name:48} {stage.key}")
+        show_plan(parsed, plan, store, as_json)
         return
     with reporting() as reporter:
-        reporter.planned(plan, missing)
+        reporter.planned(plan, needed(plan, store))
         paths, _ = execute(plan, store, reporter, parsed.executor)
     folder = out or Path("saes") / parsed.name
     found: dict[str, Any] = {}
@@ -70,7 +75,7 @@ def train(
             copy_folder(paths[made] / key, where)
             found[str(where)] = quality
     if as_json:
-        print(json.dumps(found, indent=1))
+        print_json(found)
         return
     print(f"{'':64} {'unexplained':>11} {'L0':>6} {'dead':>6}")
     for shown, quality in found.items():
@@ -94,7 +99,7 @@ def evaluate(
     model: Annotated[str | None, typer.Option(help="Which of the config's models (default: the first).")] = None,
     site: Annotated[str | None, typer.Option(help="The site (default: what the dictionary names).")] = None,
     limit: Annotated[int, typer.Option(help="Stimuli that the network's output is compared on.", min=1)] = 256,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure a dictionary on a config's stimuli: unexplained variance, sparsity, and what it does to the output."""
     from bridge.errors import did_you_mean
@@ -131,7 +136,7 @@ def evaluate(
     found = measure(sae, ShardTokens(captured, [*reads, *([writes] if writes else [])]).batches(4096, 0)).as_json()
     spliced = _spliced(backbone, sae, parsed, limit) if len(reads) == 1 else None
     if as_json:
-        print(json.dumps({"activations": found, "output": spliced.as_json() if spliced else None}, indent=1))
+        print_json({"activations": found, "output": spliced.as_json() if spliced else None})
         return
     print(f"{dictionary} at {', '.join(reads)} of {spec.name}, {found['tokens']} tokens")
     for name, words in (("fvu", "variance unexplained"), ("cosine", "cosine with the activations"), ("l0", "L0"),
@@ -176,6 +181,7 @@ def push(
     licence: Annotated[str | None, typer.Option(help="Licence by the hub's short name, such as cc-by-4.0.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace dictionaries of the same name.")] = False,
     message: Annotated[str | None, typer.Option(help="Message of the commit.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Put dictionaries into a repository of the hub, with their model cards, in one commit."""
     from saes.cards import named_folders
@@ -192,6 +198,9 @@ def push(
     done = push_all(
         chosen, repository, revision=revision, private=private, licence=licence, replace=replace, message=message
     )
+    if as_json:
+        print_json({"repository": done.repository, "commit": done.commit, "ids": done.ids})
+        return
     for name in done.ids:
         print(f"{done.repository} {name}")
     print(f"commit {done.commit}")

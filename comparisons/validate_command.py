@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comparisons.command_parts import SetOption, reporting
+from comparisons.command_parts import JsonOption, SetOption, print_run, reporting
 
 if TYPE_CHECKING:
     from comparisons.config import Config
@@ -28,6 +28,7 @@ def validate(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes (default: one a processor).")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME).")] = None,
     table: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge simulated data sets whose truth is known; exit code 1 where a rule fails its acceptance."""
     from importlib.metadata import version
@@ -42,8 +43,11 @@ def validate(
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with reporting() as reporter:
         found = run(parsed, folder, store=Store(), reporter=reporter, command=command)
-    print(as_text(found.confusion))
-    print(f"\nReport: {folder / 'report.html'}")
+    if as_json:
+        print_run(found, folder, confusion=[row.model_dump(mode="json") for row in found.confusion])
+    else:
+        print(as_text(found.confusion))
+        print(f"\nReport: {folder / 'report.html'}")
     if table is not None:
         made_by = f"ventral validate {config} --datasets {max(row.datasets for row in found.confusion)}"
         page = document(found.confusion, seed=parsed.seed, version=version("ventral-bridge"), command=made_by)

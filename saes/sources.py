@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from bridge.stimuli.stimulus_set import StimulusSet
 
 
+SHARDS_RESERVOIR, HOOKS_RESERVOIR = 2**18, 2**17
+"""Tokens that are shuffled at a time."""
+
+
 class TokenSource(Protocol):
     """What training needs of a source."""
 
@@ -70,7 +74,11 @@ class ShardTokens:
     """Tokens of captured activations (`bridge.readers.shuffled_tokens`), of all stimuli or of `ids`."""
 
     def __init__(
-        self, activations: Activations, sites: Sequence[str], ids: Sequence[str] | None = None, reservoir: int = 2**18
+        self,
+        activations: Activations,
+        sites: Sequence[str],
+        ids: Sequence[str] | None = None,
+        reservoir: int = SHARDS_RESERVOIR,
     ):
         """Raises ConfigError for sites that were not captured or have different numbers of tokens a stimulus,
         InputError where there is no token."""
@@ -176,7 +184,7 @@ class HookTokens:
         *,
         ids: Sequence[str] | None = None,
         patches: int | None = 16,
-        reservoir: int = 2**17,
+        reservoir: int = HOOKS_RESERVOIR,
         images: int = 64,
         workers: int = 2,
         device: str = "cpu",

@@ -119,6 +119,10 @@ class ModelSpec(Spec):
         del content["name"], content["role"]
         return content
 
+    def to_fetch(self) -> list[tuple[str, int | None]]:
+        """What `load` would fetch, each with its bytes where they are known; asks nobody."""
+        return []
+
     @property
     def shown_as(self) -> Role:
         """The role: the given one, else what the controls say. It changes nothing that is computed."""

@@ -75,6 +75,15 @@ class HuggingFaceVision(ModelSpec):
         }
 
     @override
+    def to_fetch(self) -> list[tuple[str, int | None]]:
+        from bridge.hub import is_cached, is_local
+
+        fetched = self.weights == "pretrained" and not self.untrained
+        if self.model is None or not fetched or is_local(self.model) or is_cached(self.model):
+            return []
+        return [(self.model, None)]
+
+    @override
     def build(self) -> Backbone:
         import torch
 

@@ -46,6 +46,22 @@ class Timm(ModelSpec):
         return {**super().fingerprint(), **weights_fingerprint(path), "versions": versions("timm")}
 
     @override
+    def to_fetch(self) -> list[tuple[str, int | None]]:
+        if self.weights != "pretrained" or self.untrained:
+            return []
+        import timm
+
+        from bridge.hub import is_cached
+
+        config = timm.get_pretrained_cfg(self.architecture)
+        if config is None or not config.hf_hub_id:
+            return []  # building it says what is wrong, or fetches from elsewhere
+        repository = str(config.hf_hub_id)
+        if repository.endswith("/"):
+            repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+        return [] if is_cached(repository) else [(repository, None)]
+
+    @override
     def build(self) -> Backbone:
         import torch
 

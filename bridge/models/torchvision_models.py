@@ -37,6 +37,24 @@ class Torchvision(ModelSpec):
         return {**super().fingerprint(), **weights_fingerprint(path), "versions": versions("torchvision")}
 
     @override
+    def to_fetch(self) -> list[tuple[str, int | None]]:
+        if self.weights != "pretrained" or self.untrained:
+            return []
+        from pathlib import PurePosixPath
+
+        import torch
+        import torchvision
+
+        try:
+            chosen = torchvision.models.get_model_weights(self.architecture)[self.version]
+        except (KeyError, ValueError):
+            return []  # no such network or weights: building it says so
+        name = PurePosixPath(chosen.url).name
+        if (Path(torch.hub.get_dir()) / "checkpoints" / name).is_file():
+            return []
+        return [(name, round(chosen.meta["_file_size"] * 2**20))]
+
+    @override
     def build(self) -> Backbone:
         import torch
         import torchvision

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from comparisons.brainscore.score_command import list_benchmarks, score
-from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.command_parts import ConfigArgument, JsonOption, SetOption, print_json, reporting
 
 app = typer.Typer(
     help="Brain-Score: run its benchmarks; export a submission, check it, pack it.",
@@ -38,6 +38,7 @@ def export(
         str | None, typer.Option(metavar="USER/NAME", help="Put the weights into this repository of the hub.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace a folder that is there.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the `submission` of a config as a model plugin: code, region map, weights, tests, card.
 
@@ -52,6 +53,10 @@ def export(
     folder = out or Path(submission_of(parsed).directory())
     with reporting() as reporter:
         made = export_plugin(parsed, folder, reporter=reporter, push=push, replace=replace)
+    if as_json:
+        told = {"folder": str(folder), "identifiers": list(made.identifiers), "regions": dict(made.regions)}
+        print_json({**told, "weights": push, "commit": made.commit, "notices": list(made.notices)})
+        return
     print(f"{folder}: {', '.join(made.identifiers)}")
     for region, site in made.regions.items():
         print(f"  {region:4} {site}")
@@ -73,6 +78,7 @@ def check(
     ] = None,
     set_: SetOption = None,
     seconds: Annotated[int, typer.Option(help="Time that each program may take.", min=1)] = 1800,
+    as_json: JsonOption = False,
 ) -> None:
     """Run on a plugin what Brain-Score's automatic tests run, and what they do not look at.
 
@@ -91,6 +97,13 @@ def check(
         print(text, file=sys.stderr)
 
     found = check_plugin(folder, here=here, config=parsed, seconds=seconds, told=told)
+    wrong = sum(one.problem is not None for one in found.findings)
+    if as_json:
+        rows = [{"name": one.name, "problem": one.problem, "said": one.said, "otherwise": one.otherwise}
+                for one in found.findings]  # fmt: skip
+        more = {"predicted": found.predicted, "scores": found.scores, "notes": found.notes}
+        print_json({"findings": rows, **more})
+        raise typer.Exit(int(bool(wrong)))
     for one in found.findings:
         print(f"{'ok  ' if one.problem is None else 'FAIL'}  {one.name}{f' ({one.said})' if one.said else ''}")
         if one.problem is not None:
@@ -106,7 +119,6 @@ def check(
             print("  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, (32, 7, 10, 10, 10), strict=True)))
     for note in found.notes:
         print(f"note: {note}")
-    wrong = sum(one.problem is not None for one in found.findings)
     print("\nNothing is wrong." if not wrong else f"\n{wrong} to mend.")
     raise typer.Exit(int(bool(wrong)))
 
@@ -118,11 +130,15 @@ def pack(
     unchecked: Annotated[
         bool, typer.Option("--unchecked", help="Pack it although these very files have not passed `check`.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Pack a plugin for the website: the same bytes for the same files. What breaks a rule is not packed."""
     from comparisons.brainscore.packing import pack as pack_plugin
 
     path, size, where = pack_plugin(folder, out, unchecked=unchecked)
+    if as_json:
+        print_json({"path": str(path), "bytes": size, "checked": where})
+        return
     print(f"{path}: {size / 1e6:.2f} MB")
     if where != "clean":
         print("note: it was not checked in a clean environment.")

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from comparisons.command_parts import ConfigArgument, SetOption, reporting
+from comparisons.command_parts import (
+    ConfigArgument,
+    DryRunOption,
+    JsonOption,
+    SetOption,
+    print_json,
+    reporting,
+    show_plan,
+)
 
 if TYPE_CHECKING:
     from comparisons.config import Config
@@ -36,44 +44,42 @@ def score(
         str | None, typer.Option(help="Where Brain-Score's own classes are run: all, best (site by ours) or none.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results (default: runs/NAME-brain-score).")] = None,
-    json_: Annotated[Path | None, typer.Option("--json", help="Also write the scores to this file.")] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the stages and what is cached; run none of them.")
-    ] = False,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Score streams and features on Brain-Score's benchmarks, by its own classes and by this project's encoding.
 
     Without --benchmark, and where the config names none, its own recordings become the benchmarks.
     """
-    from bridge.store import Store, write_atomically
+    from bridge.store import Store
     from comparisons import config as configs
     from comparisons.brainscore.table import as_text
     from comparisons.plan import make_plan
-    from comparisons.running import needed, run
+    from comparisons.running import run
 
     parsed = only_scores(configs.load(config, set_ or []), benchmarks, metrics, sites, theirs)
     store, folder = Store(), out or Path("runs") / parsed.name
     if dry_run:
-        plan = make_plan(parsed, store)
-        missing = set(needed(plan, store))
-        for name, stage in plan.stages.items():
-            print(f"{'to do ' if name in missing else 'cached'}  {name:48} {stage.key}")
-        for stage in plan.stages.values():
-            if stage.kind == "benchmarks" and store.has(stage.kind, stage.inputs):
-                for line in _known_before(store.path(stage.kind, stage.inputs)):
-                    print(line)
-        _check_reachable(parsed, missing)
+        plan = make_plan(parsed, store, shown_only=True)
+        known = [
+            line
+            for stage in plan.stages.values()
+            if stage.kind == "benchmarks" and store.has(stage.kind, stage.inputs)
+            for line in _known_before(store.path(stage.kind, stage.inputs))
+        ]
+        _check_reachable(parsed, show_plan(parsed, plan, store, as_json, known))
         return
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with reporting() as reporter:
         results = run(parsed, folder, store=store, reporter=reporter, command=command)
+    if as_json:
+        rows = [row.model_dump(mode="json") for row in results.benchmarks]
+        print_json({"benchmarks": rows, "dropped": results.dropped, "report": str(folder / "report.html")})
+        return
     print(as_text(results.benchmarks))
     for text in results.dropped:
         print(f"Left out: {text}")
     print(f"\nReport: {folder / 'report.html'}")
-    if json_:
-        rows = [row.model_dump(mode="json") for row in results.benchmarks]
-        write_atomically(json_, json.dumps(rows, indent=1, ensure_ascii=False))
 
 
 def only_scores(
@@ -137,15 +143,22 @@ def list_benchmarks(
     every: Annotated[
         bool, typer.Option("--all", help="All that are registered, also those that ask for behaviour.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the benchmarks that the installed Brain-Score registers."""
     from bridge.brainscore import registered
     from comparisons.brainscore.registered import PUBLIC, compares_features
 
-    for name, file in registered("benchmark").items():
-        if not every and not compares_features(name):
-            continue
-        print(f"{name:56} {'public' if name in PUBLIC else '':8} {file.parent.name}")
+    listed = {
+        name: {"public": name in PUBLIC, "package": file.parent.name}
+        for name, file in registered("benchmark").items()
+        if every or compares_features(name)
+    }
+    if as_json:
+        print_json(listed)
+        return
+    for name, about in listed.items():
+        print(f"{name:56} {'public' if about['public'] else '':8} {about['package']}")
     print(
         "\npublic: its data are open to all. Of the others Brain-Score's storage decides what may be fetched.",
         file=sys.stderr,

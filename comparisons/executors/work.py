@@ -18,6 +18,7 @@ import bridge.errors
 from bridge.errors import ConfigError, StorageError, UserError
 from bridge.store import Store
 from comparisons.plan import Plan, Recipe, Stage
+from comparisons.predicting.history import from_the_start, note, watched
 
 
 @dataclass(frozen=True)
@@ -127,16 +128,22 @@ def _obtain(task: Task) -> float:
             )
     paths = {name: store.path(one.kind, one.inputs) for name, one in plan.stages.items()}
     said: dict[str, Any] = {}
+    built: list[Path] = []
 
     def build(folder: Path) -> None:
+        built.append(folder)
+
         def advanced(share: float, text: str = "", /) -> None:
             said.update(share=share, text=text[:200])
 
         stage.build(folder, paths, advanced)
 
-    began = time.perf_counter()
-    store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, status=lambda: dict(said))
-    return round(time.perf_counter() - began, 2)
+    whole = from_the_start(store, stage)
+    with watched() as seen:
+        store.obtain(stage.kind, stage.inputs, build, resumable=stage.resumable, status=lambda: dict(said))
+    if whole and built:
+        note(store, stage, seen, paths, plan.device)
+    return round(seen.seconds, 2)
 
 
 ARRIVAL_SECONDS = 30.0

@@ -18,6 +18,7 @@ from bridge.store import write_atomically
 from bridge.streams import Site
 from comparisons.features import Features, labelled, site_features
 from comparisons.kinds.base import ComparisonSpec
+from comparisons.predicting.sizes import Size, correlated
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 from comparisons.responses import comparable
 
@@ -89,10 +90,17 @@ class RSAComparison(ComparisonSpec):
             np.savez(folder / "rdms.npz", **rdms)
             write_atomically(folder / "rdms.json", json.dumps({"ids": ids, "dropped": dropped}))
 
+        def size() -> Size:
+            from bridge.tokens import stored_tokens
+
+            kept = planner.config.capture.tokens
+            counts = [site.width * stored_tokens(site, kept) for site in features.sites.values()]
+            return correlated(len(planner.stimuli), counts)
+
         inputs = {"rdm": self.rdm, "sites": list(features.sites)}
         code = (__name__, "comparisons.features")
-        name = f"rdms {model.name}"
-        return planner.add(name, "rdms", inputs, build, needs=features.needs, libraries=("numpy",), code=code)
+        needs, name = features.needs, f"rdms {model.name}"
+        return planner.add(name, "rdms", inputs, build, needs=needs, libraries=("numpy",), code=code, size=size)
 
     def _add_recordings(self, planner: Planner) -> str:
         """The RDMs of every region of all recordings, aligned to the stimuli by id."""

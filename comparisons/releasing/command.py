@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bridge.errors import QualityError
-from comparisons.command_parts import SetOption, reporting
+from comparisons.command_parts import JsonOption, SetOption, print_json, reporting
 
 if TYPE_CHECKING:
+    from bridge.store import Store
     from comparisons.config import Config
     from comparisons.releasing.folder import Judged
     from comparisons.releasing.passes import Wanted
@@ -36,9 +36,10 @@ def release(
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace dictionaries of the same name there.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say sites, widths, bytes and what is missing; train and fetch nothing.")
+        bool,
+        typer.Option("--dry-run", help="Say sites, widths, bytes, predicted time and memory; train and fetch nothing."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the dictionaries and their quality as JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train what is missing of a release, judge it on held-out tokens, write its pages, and push it in one commit.
 
@@ -57,7 +58,7 @@ def release(
         asked = asked.model_copy(update={"licence": licence})
     folder = out or Path("releases") / parsed.name
     if dry_run:
-        _tell_plan(parsed, store, only or [], folder, as_json)
+        _tell_plan(parsed, store, only or [], folder, asked.pass_width, as_json)
         return
     if repo is not None:
         check_writable(repo)  # before hours of work, not after
@@ -121,7 +122,7 @@ def _published(
 def _tell(told: list[Judged], folder: Path, pushed: Pushed | None, repo: str | None, as_json: bool) -> None:
     if as_json:
         content: dict[str, Any] = {"folder": str(folder), "repository": repo, "commit": pushed and pushed.commit}
-        print(json.dumps({**content, "dictionaries": [one.as_json() for one in told]}, indent=1))
+        print_json({**content, "dictionaries": [one.as_json() for one in told]})
         return
     print(f"{'':56} {'latents':>8} {'explained':>9} {'L0':>6} {'dead':>6}")
     for one in (judged.as_json() for judged in told):
@@ -139,28 +140,41 @@ def _tell(told: list[Judged], folder: Path, pushed: Pushed | None, repo: str | N
         print(f"Next: look at {folder / 'README.md'}, then give the same command with --repo OWNER/NAME")
 
 
-def _tell_plan(parsed: Config, store: Any, only: list[str], folder: Path, as_json: bool) -> None:
-    """Sites, widths and bytes from the architecture alone: no weights are fetched."""
+def _tell_plan(parsed: Config, store: Store, only: list[str], folder: Path, width: int, as_json: bool) -> None:
+    """Sites, widths and bytes from the architecture alone (no weights are fetched), and what the rest will take."""
+    from bridge.errors import UserError
     from comparisons.plan import Planner
+    from comparisons.predicting.downloads import downloads
+    from comparisons.predicting.predict import predict
+    from comparisons.predicting.table import as_json as told
+    from comparisons.predicting.table import as_text, bytes_text
     from comparisons.releasing.folder import found
-    from comparisons.releasing.passes import wanted
+    from comparisons.releasing.passes import passes, plan_passes, wanted
+    from comparisons.running import needed
 
-    bare = parsed.model_copy(
-        update={"models": [model.model_copy(update={"untrained": True}) for model in parsed.models]}
-    )
-    chosen = wanted(parsed, Planner(bare, store), only)
+    chosen = wanted(parsed, Planner(parsed, store, shown_only=True), only)
     rows = [_planned(one, there=found(folder, one) is not None) for one in chosen]
-    total = {"dictionaries": len(rows), "missing": sum(not row["there"] for row in rows),
-             "bytes": sum(row["bytes"] for row in rows)}  # fmt: skip
+    missing = [one for one, row in zip(chosen, rows, strict=True) if not row["there"]]
+    predicted, unknown, fetched = [], "", downloads(parsed) if missing else []
+    try:
+        plan = plan_passes(parsed, store, passes(missing, width), shown_only=True)
+        predicted = predict(plan, store, needed(plan, store), plan.device)
+    except UserError as error:  # most often the stimuli are not there yet: all else can be told
+        unknown = str(error)
+    size = sum(row["bytes"] for row in rows)
     if as_json:
-        print(json.dumps({"folder": str(folder), "dictionaries": rows, "total": total}, indent=1))
+        total = {"dictionaries": len(rows), "missing": len(missing), "bytes": size}
+        content = {"folder": str(folder), "dictionaries": rows, "total": total, "unknown": unknown or None}
+        print_json({**content, "training": told(predicted, fetched)})
         return
-    print(f"{'':6}  {'':56} {'d':>6} {'latents':>8} {'k':>4} {'MB':>8}")
+    print(f"{'':6}  {'':56} {'d':>6} {'latents':>8} {'k':>4} {'size':>9}")
     for row in rows:
-        k = "-" if row["k"] is None else row["k"]
-        print(f"{'there ' if row['there'] else 'to do '}  {row['id']:56} {row['d_in']:>6} {row['latents']:>8} {k:>4} "
-              f"{row['bytes'] / 1e6:>8.1f}")  # fmt: skip
-    print(f"\n{len(rows)} dictionaries, {total['missing']} to train, {total['bytes'] / 1e6:,.1f} MB in {folder}")
+        k, state = "-" if row["k"] is None else row["k"], "there " if row["there"] else "to do "
+        sizes = f"{row['d_in']:>6} {row['latents']:>8} {k:>4} {bytes_text(row['bytes']):>9}"
+        print(f"{state}  {row['id']:56} {sizes}")
+    print(f"\n{len(rows)} dictionaries, {len(missing)} to train, {bytes_text(size)} in {folder}\n")
+    if missing:
+        print(f"Time and memory are not known: {unknown}" if unknown else as_text(predicted, fetched))
 
 
 def _planned(one: Wanted, *, there: bool) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def wanted(config: Config, planner: Planner, only: Sequence[str] = ()) -> list[W
         for model in models_of(planner, entry):
             sites = list(planner.chosen(model, entry.sites).values())
             check_architecture(entry, sites, transcodes=False)
-            about = _determined_by(config, entry, next(one for one in config.models if one.name == model.name))
+            about = _determined_by(config, entry, model)
             for number, name in enumerate(entry.names()):
                 found += [_wanted(config, entry, model, site, name, about, number) for site in sites]
     names = list(dict.fromkeys(one.site.name for one in found))
@@ -134,11 +134,11 @@ def passes(missing: Sequence[Wanted], width: int) -> list[Pass]:
     return made
 
 
-def plan_passes(config: Config, store: Store, chosen: Sequence[Pass]) -> Plan:
+def plan_passes(config: Config, store: Store, chosen: Sequence[Pass], *, shown_only: bool = False) -> Plan:
     """The graph that trains some passes; `results` are their stages, in order."""
     from comparisons.dictionaries import add_training
 
-    planner = Planner(config, store)
+    planner = Planner(config, store, shown_only=shown_only)
     models, entries = planner.models, {entry.name: entry for entry in config.saes}
     results = []
     for number, (name, model, sites) in enumerate(chosen, start=1):

@@ -41,11 +41,10 @@ def test_public_benchmarks_by_both_sides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     public_data(tmp_path / "data", monkeypatch)
-    rows = tmp_path / "rows.json"
-    told = ("--out", tmp_path / "out", "--json", rows)
+    told = ("--out", tmp_path / "out", "--json")
     code, said, wrong = ventral("brain-score", "score", written(config), *asked(*NAMES), *told)
     assert code == 0, wrong
-    found = json.loads(rows.read_text())
+    found = json.loads(said)["benchmarks"]
     assert [(row["benchmark"], row["site"]) for row in found] == [(name, "blocks.8.hook_resid_post") for name in NAMES]
     for row in found:
         assert abs(row["difference"]) < 1e-4
@@ -83,11 +82,11 @@ def test_a_screen_of_another_width_and_the_best_site_alone(
     config["comparisons"][0] |= {"pool": "mean", "sites": ["blocks.8.hook_resid_post"], "scores": ["r", "r^2/c"]}
     scores = []
     for degrees in ("null", "8"):
-        told = ("--out", tmp_path / f"out {degrees}", "--json", tmp_path / "rows.json")
+        told = ("--out", tmp_path / f"out {degrees}", "--json")
         change = ("--set", f"comparisons.0.degrees={degrees}", "--theirs", "best")
-        code, _, wrong = ventral("brain-score", "score", written(config), *asked(NAMES[0], REVERSE), *change, *told)
+        code, said, wrong = ventral("brain-score", "score", written(config), *asked(NAMES[0], REVERSE), *change, *told)
         assert code == 0, wrong
-        scores.append({row["benchmark"]: row for row in json.loads((tmp_path / "rows.json").read_text())})
+        scores.append({row["benchmark"]: row for row in json.loads(said)["benchmarks"]})
     narrow, wide = scores
     assert narrow[NAMES[0]]["r"] != pytest.approx(wide[NAMES[0]]["r"], abs=1e-3)
     assert narrow[REVERSE]["r"] == pytest.approx(wide[REVERSE]["r"], abs=1e-6)  # 8 degrees already
@@ -108,10 +107,10 @@ def test_features_are_chosen_on_other_images_where_they_would_take_too_much(
 ) -> None:
     public_data(tmp_path / "data", monkeypatch)
     config["comparisons"][0] |= {"over": "select", "memory": 0.1265, "theirs": "none", "sites": ["stem"]}
-    told = ("--out", tmp_path / "out", "--json", tmp_path / "rows.json")
-    code, _, wrong = ventral("brain-score", "score", written(config), *asked(NAMES[2]), *told)
+    told = ("--out", tmp_path / "out", "--json")
+    code, said, wrong = ventral("brain-score", "score", written(config), *asked(NAMES[2]), *told)
     assert code == 0, wrong
-    (row,) = json.loads((tmp_path / "rows.json").read_text())
+    (row,) = json.loads(said)["benchmarks"]
     assert 1000 < row["features"] < 16384
     assert any("greatest variance over other images" in note for note in row["notes"])
     assert "notice: net: the" in wrong  # said before anything was captured
