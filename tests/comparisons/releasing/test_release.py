@@ -132,7 +132,7 @@ def test_a_dry_run_says_sites_widths_and_bytes(recipe: Path, ventral: Ventral, t
     out = tmp_path / "out"
     code, said, _ = ventral("sae", "release", recipe, "--dry-run", "--out", out)
     assert code == 0
-    assert [line.split()[:6] for line in said.splitlines() if line.startswith("to do")] == [
+    assert [line.split()[:6] for line in said.split("dictionaries, ")[0].splitlines() if line.startswith("to do")] == [
         ["to", "do", f"{site}/topk", "32", "64", "12"] for site in SITES
     ]
     code, said, _ = ventral("sae", "release", recipe, "--dry-run", "--json", "--out", out)
