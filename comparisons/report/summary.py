@@ -74,13 +74,14 @@ def compared(results: Iterable[Result]) -> list[Result]:
 
 
 def probed(results: Iterable[Result]) -> list[list[str]]:
-    """A paragraph a network: its simple features and what stays readable, from the first site probed to the last."""
-    mine = [result for result in results if result.comparison == "probe"]
+    """A paragraph a network: what `TOLD` tells of it by itself, from the first site to the last."""
+    mine = [result for result in results if any(result.comparison == kind for kind, _, _ in TOLD)]
     said = []
     for model, role in select.models(mine):
         clauses = []
-        for measure, about in TOLD:
-            line = select.along_stream([r for r in mine if (r.measure, r.region) == (measure, about)], model, role)
+        for kind, measure, about in TOLD:
+            own = [r for r in mine if (r.comparison, r.measure) == (kind, measure) and r.region == about]
+            line = select.along_stream(own, model, role)
             if len(line) > 1:
                 named = measure if about == "features" else f"{about}, {measure}"
                 clauses.append(f"{named}: {' '.join(number(result.estimate, 2) for result in line)}")
@@ -90,11 +91,15 @@ def probed(results: Iterable[Result]) -> list[list[str]]:
 
 
 TOLD = (
-    ("share of simple features", "features"),
-    ("share tuned to orientation", "features"),
-    ("decoded from gratings (R2)", "orientation, other frequencies"),
+    ("probe", "share of simple features", "features"),
+    ("probe", "share tuned to orientation", "features"),
+    ("probe", "decoded from gratings (R2)", "orientation, other frequencies"),
+    ("postdictions", "Gabor simplicity, median", "features"),
+    ("postdictions", "lifetime sparseness, median", "features"),
+    ("postdictions", "participation ratio over width", "features"),
 )
-"""Measures of probes, and what they are about, that the summary tells; the table has all."""
+"""Kinds of comparison that describe a network by itself, and which of their measures, and about what,
+the summary tells; the table has all."""
 
 
 def _range(counts: Iterable[int]) -> str:
