@@ -112,9 +112,22 @@ def test_the_demos_networks_and_brains_get_the_verdicts_that_are_true_of_them(de
     assert kept["residual"] > 3 * kept["plain twin"]
 
 
+def test_the_demo_has_cards_of_six_latents_by_rank_of_simplicity(demo: tuple[RunResults, Path]) -> None:
+    made, folder = demo
+    cards = [one.feature for one in made.exhibits if one.feature is not None]
+    assert [card.site for card in cards] == [
+        f"blocks.{block}.hook_resid_post/topk" for block in (1, 11) for _ in range(3)
+    ]
+    for first in (0, 3):
+        scores = [float(card.simplicity or 0) for card in cards[first : first + 3]]
+        assert scores == sorted(scores, reverse=True)
+    assert (folder / "report.html").read_text().count('<figure class="card"') == 6
+    assert (folder / "report.html").stat().st_size < 15_000_000
+
+
 def test_the_demo_draws_its_predictions(demo: tuple[RunResults, Path]) -> None:
     made, folder = demo
-    drawn = {Path(one.file).stem: one for one in made.exhibits if one.drawing}
+    drawn = {Path(one.file).stem: one for one in made.exhibits if one.drawing and one.feature is None}
     brains = {
         f"{kind}-{name}-brain" for kind in ("persistence", "variability") for name in ("residual", "hierarchical")
     }
