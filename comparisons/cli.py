@@ -105,7 +105,7 @@ def capture(
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import plan_capture
-    from comparisons.running import execute, needed
+    from comparisons.running import announce, execute
 
     parsed, store = configs.load(config, set_ or []), Store()
     plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"], shown_only=dry_run)
@@ -113,7 +113,7 @@ def capture(
         show_plan(parsed, plan, store, as_json)
         return
     with reporting() as reporter:
-        reporter.planned(plan, needed(plan, store))
+        announce(plan, store, reporter)
         paths, _ = execute(plan, store, reporter, parsed.executor)
     if as_json:
         print_json({model.name: str(paths[f"capture {model.name}"]) for model in parsed.models})

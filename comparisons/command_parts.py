@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from comparisons.shipped import shipped
+
 if TYPE_CHECKING:
     from bridge.store import Store
     from comparisons.config import Config
@@ -18,7 +20,19 @@ if TYPE_CHECKING:
     from comparisons.results import RunResults
     from comparisons.running import Reporter
 
-ConfigArgument = Annotated[str, typer.Argument(help="Path of a YAML config, or the name of one that ships.")]
+
+def completed(start: str) -> list[str]:
+    """The names of shipped configs that begin so, and YAML files and folders: what a shell offers for a config."""
+    names = [name for name in shipped() if name.startswith(start)]
+    near = Path(start).parent if not start.endswith("/") else Path(start)
+    found = near.iterdir() if near.is_dir() else []
+    paths = [f"{path}/" if path.is_dir() else str(path) for path in found if path.is_dir() or path.suffix == ".yaml"]
+    return names + sorted(path for path in paths if path.startswith(start) and not path.startswith("."))
+
+
+ConfigArgument = Annotated[
+    str, typer.Argument(help="Path of a YAML config, or the name of one that ships.", autocompletion=completed)
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY.PATH=VALUE", help="Change one value of the config.")
 ]
@@ -28,7 +42,18 @@ DryRunOption = Annotated[
     typer.Option("--dry-run", help="Show the stages, what is cached, and predicted time, memory and disk; run none."),
 ]
 INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
+EXIT_CODES = {
+    0: "done",
+    1: "done, and the answer is no: `doctor` or `brain-score check` found something wrong, `init --check` something "
+    "missing, `validate` a rule that does not do what is asked of it",
+    2: "the command or the config asks for what does not exist or does not fit together",
+    3: "a file, an image, a checkpoint or a table is not what it was said to be",
+    4: "something has to be fetched or pushed and cannot be: no network, no token, or the server refuses",
+    5: "a folder cannot be written: read-only, full, or held by another run",
+    6: "`sae release`: some dictionaries are below the gates and were not published; all else was done",
+    INTERRUPTED: "ended by Ctrl-C; the same command goes on from there",
+}
+"""What a command's exit code says: the one list of them (the errors' own are in `bridge.errors`)."""
 
 
 def print_json(content: Any) -> None:

@@ -30,6 +30,7 @@ from comparisons.executors.base import ExecutorSpec
 from comparisons.executors.local import LocalExecutor
 from comparisons.kinds.base import ComparisonSpec
 from comparisons.releasing.spec import Release
+from comparisons.shipped import shipped
 from saes.specs import AnySAE, SAESpec
 
 if TYPE_CHECKING:
@@ -108,14 +109,10 @@ class Config(Spec):
         return parts
 
 
+__all__ = ["CaptureSpec", "Config", "find", "load", "parse", "shipped"]
+
+
 # --------------------------------------------------------------------------------------------- reading a config
-
-
-def shipped() -> dict[str, Path]:
-    """The configs that come with the project, by name."""
-    inside = Path(__file__).parent / "_configs"  # in a wheel
-    folder = inside if inside.is_dir() else Path(__file__).parent.parent / "configs"  # in a checkout
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
 def find(given: str) -> Path:

@@ -99,6 +99,8 @@ class Plan:
     """How other processes make this plan."""
     device: str = "cpu"
     """Where stages that are `on_device` run, as the config says it (auto, cpu, cuda:1)."""
+    expected: dict[str, float | None] = field(default_factory=dict)
+    """Seconds that were predicted of the stages that are to be made; what a reporter shows of the time left."""
 
     @property
     def digest(self) -> str:

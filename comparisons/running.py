@@ -14,13 +14,13 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.claims import Record, claimed
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, UserError
 from bridge.store import Store, cannot_write, digest, file_sha256, write_atomically
 from comparisons.config import Config
 from comparisons.plan import Plan, Stage, make_plan
@@ -111,7 +111,7 @@ def run(
         reporter.note(f"{out} is complete; nothing to compute.")
         return before
     _check_writable(out)
-    reporter.planned(plan, needed(plan, store))
+    announce(plan, store, reporter)
     paths, seconds = execute(plan, store, reporter, config.executor)
     found = _collect(plan, paths)
     made = RunResults(
@@ -171,6 +171,17 @@ def needed(plan: Plan, store: Store) -> list[str]:
             wanted.add(name)
             waiting += stage.needs
     return [name for name in plan.stages if name in wanted]
+
+
+def announce(plan: Plan, store: Store, reporter: Reporter) -> None:
+    """Tell a reporter what is to be made, with the seconds that it is predicted to take."""
+    from comparisons.predicting.predict import predict
+
+    missing = needed(plan, store)
+    if missing:
+        with suppress(UserError):  # what is wrong with the stimuli the stages themselves say
+            plan.expected = {one.id: one.seconds for one in predict(plan, store, missing, plan.device)}
+    reporter.planned(plan, missing)
 
 
 def execute(

@@ -49,7 +49,7 @@ def train(
     from comparisons import config as configs
     from comparisons.dictionaries import quality_of
     from comparisons.plan import plan_training
-    from comparisons.running import execute, needed
+    from comparisons.running import announce, execute
 
     parsed, store = configs.load(config, set_ or []), Store()
     logging = None
@@ -64,7 +64,7 @@ def train(
         show_plan(parsed, plan, store, as_json)
         return
     with reporting() as reporter:
-        reporter.planned(plan, needed(plan, store))
+        announce(plan, store, reporter)
         paths, _ = execute(plan, store, reporter, parsed.executor)
     folder = out or Path("saes") / parsed.name
     found: dict[str, Any] = {}
@@ -106,7 +106,7 @@ def evaluate(
     from bridge.store import Store
     from comparisons import config as configs
     from comparisons.plan import need_models, plan_capture
-    from comparisons.running import execute, needed
+    from comparisons.running import announce, execute
     from saes.hub import load
 
     parsed, store = configs.load(config, set_ or []), Store()
@@ -125,7 +125,7 @@ def evaluate(
     alone = parsed.model_copy(update={"models": [spec]})
     plan = plan_capture(alone, store, [*reads, *([writes] if writes else [])])
     with reporting() as reporter:
-        reporter.planned(plan, needed(plan, store))
+        announce(plan, store, reporter)
         paths, _ = execute(plan, store, reporter, parsed.executor)
 
     from bridge.activations import Activations

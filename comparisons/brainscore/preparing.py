@@ -23,7 +23,7 @@ from comparisons.brainscore.chosen_parts import (
 from comparisons.brainscore.network_made import Made, made_of
 from comparisons.brainscore.submission import REGIONS, Choice
 from comparisons.plan import Planner
-from comparisons.running import Reporter, execute, needed
+from comparisons.running import Reporter, announce, execute
 
 if TYPE_CHECKING:
     import torch
@@ -90,7 +90,7 @@ def _made(
     results = [parts.made[site] for site in sites if site in parts.made]
     stages = {site: simplicity_stage(planner, parts, site) for site in sites if site in parts.made} if scored else {}
     plan = planner.finish([*dict.fromkeys(results), *stages.values()])
-    reporter.planned(plan, needed(plan, store))
+    announce(plan, store, reporter)
     paths, _ = execute(plan, store, reporter, config.executor)
     folders = {site: parts.folder(paths, site) for site in sites if site in parts.made}
     return folders, {site: np.load(paths[stage] / SIMPLICITY) for site, stage in stages.items()}

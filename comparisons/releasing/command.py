@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bridge.errors import QualityError
-from comparisons.command_parts import JsonOption, SetOption, print_json, reporting
+from comparisons.command_parts import JsonOption, SetOption, completed, print_json, reporting
 
 if TYPE_CHECKING:
     from bridge.store import Store
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 def release(
     recipe: Annotated[
-        str, typer.Argument(help="A config with `saes` to train: a path, or a name that ships, as release_resnet18.")
+        str,
+        typer.Argument(
+            help="A config with `saes` to train: a path, or a name that ships, as release_resnet18.",
+            autocompletion=completed,
+        ),
     ],
     set_: SetOption = None,
     repo: Annotated[
@@ -63,7 +67,7 @@ def release(
     if repo is not None:
         check_writable(repo)  # before hours of work, not after
     from comparisons.releasing.folder import found, judged, put
-    from comparisons.running import execute, needed
+    from comparisons.running import announce, execute
 
     chosen = wanted(parsed, Planner(parsed, store), only or [])
     missing = [one for one in chosen if found(folder, one) is None]
@@ -71,7 +75,7 @@ def release(
         groups = passes(missing, asked.pass_width)
         plan = plan_passes(parsed, store, groups)
         with reporting() as reporter:
-            reporter.planned(plan, needed(plan, store))
+            announce(plan, store, reporter)
             paths, _ = execute(plan, store, reporter, parsed.executor)
         made = {
             (entry, model, site): paths[stage]
