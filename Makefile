@@ -34,7 +34,7 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 demo: env
-	$(BIN)/ventral run demo
+	$(BIN)/ventral run demo --set executor.workers=2
 
 pictures: demo
 	$(BIN)/python docs/make_pictures.py runs/demo

@@ -99,6 +99,12 @@ class Config(Spec):
         """The config as plain values, without what the numbers do not depend on: who computes them."""
         return self.model_dump(mode="json", exclude={"executor"})
 
+    @field_validator("executor", mode="before")
+    @classmethod
+    def _here_where_not_said(cls, given: Any) -> Any:
+        """`--set executor.workers=4` alone means this machine."""
+        return {"kind": "local", **given} if isinstance(given, dict) else given
+
     @field_validator("models", "recordings", "saes")
     @classmethod
     def _unique_names(cls, parts: list[Any]) -> list[Any]:

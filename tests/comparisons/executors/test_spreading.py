@@ -19,6 +19,7 @@ from store_files import files
 from bridge.errors import ConfigError, InputError, StorageError, UnreachableError
 from bridge.store import Store
 from comparisons.config import Config, load, parse, shipped
+from comparisons.executors.local import LocalExecutor
 from comparisons.executors.spread import spread
 from comparisons.executors.work import Outcome, Surroundings, Task, perform, raised, surroundings
 from comparisons.plan import make_plan
@@ -144,6 +145,27 @@ def test_errors_of_stages_keep_their_kind_and_sentence(content: dict[str, Any]) 
 def test_what_an_executor_cannot_be(content: dict[str, Any], executor: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         parse({**content, "executor": executor})
+
+
+def test_more_workers_are_this_machines_where_nothing_else_is_said(content: dict[str, Any]) -> None:
+    assert parse({**content, "executor": {"workers": 2}}).executor == LocalExecutor(workers=2)
+
+
+def test_workers_threads_wait_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    from comparisons.executors.local import PATIENT, Processes
+
+    for name in PATIENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    pool = Processes(1)
+    try:
+        found = pool._started().submit(os.getenv, "OPENBLAS_THREAD_TIMEOUT").result()
+        kept = pool._started().submit(os.getenv, "OMP_WAIT_POLICY").result()
+    finally:
+        pool.end()
+        for name in PATIENT:
+            monkeypatch.setenv(name, "")  # so that it is undone
+    assert (found, kept) == (PATIENT["OPENBLAS_THREAD_TIMEOUT"], "ACTIVE"), "what the user says, stands"
 
 
 @pytest.mark.parametrize(
