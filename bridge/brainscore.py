@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,15 +101,25 @@ def check_reachable(identifiers: list[str]) -> None:
 
     What was fetched is recognised by its file name, which holds the identifier.
     """
+    _ask_storage(not_kept(identifiers))
+
+
+def not_kept(identifiers: Iterable[str]) -> list[str]:
+    """Those of the identifiers whose files the client has not fetched; nothing is asked of the network."""
     kept = _kept()
-    _ask_storage([name for name in identifiers if not any(stem.endswith(name.replace(".", "_")) for stem in kept)])
+    return [name for name in identifiers if not any(stem.endswith(name.replace(".", "_")) for stem in kept)]
 
 
 def check_benchmarks_reachable(identifiers: list[str]) -> None:
     """The same for benchmarks, whose data go by other names: recognised by the name of their study."""
+    _ask_storage(benchmarks_not_kept(identifiers))
+
+
+def benchmarks_not_kept(identifiers: Iterable[str]) -> list[str]:
+    """Those of the benchmarks of whose study no file was fetched; nothing is asked of the network."""
     kept = _kept()
     study = {name: re.split(r"public|[._-]", name)[0] for name in identifiers}
-    _ask_storage([name for name in identifiers if not any(study[name] in stem for stem in kept)])
+    return [name for name in study if not any(study[name] in stem for stem in kept)]
 
 
 def _kept() -> list[str]:

@@ -33,6 +33,8 @@ def _explain(annotation: Any, problems: Sequence[Mapping[str, Any]]) -> str:
 def _sentence(annotation: Any, problem: Mapping[str, Any]) -> str:
     kind, location = problem["type"], list(problem["loc"])
     model, path, tags = _walk(annotation, location)
+    if kind == "extra_forbidden" and path[-1:] != [str(location[-1])]:
+        path.append(repr(location[-1]))  # a key that is no name, such as '' or 'per cell'
     where = ".".join(path) or "the settings"
     given = problem["input"]
     if kind == "extra_forbidden":

@@ -142,7 +142,8 @@ def add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
     def size() -> Size:
         from saes.sources import HOOKS_RESERVOIR, SHARDS_RESERVOIR
 
-        number = len(planner.loaded(shown))
+        if (number := planner.number_of(shown)) is None:
+            return Size()
         training, hooks = spec.training, spec.source == "hooks"
         each = number * (1 - training.held_out) * min(counts.values())
         seen = float(training.tokens or training.epochs * each)

@@ -202,6 +202,11 @@ class Planner:
                 raise InputError(f"Stimulus set {self._stimuli.name!r} is empty; give at least one stimulus.")
         return self._stimuli
 
+    def number_of(self, spec: StimulusSpec | None = None) -> int | None:
+        """How many stimuli there are (the config's, where none are named); None where they would have to be fetched."""
+        shown = spec or self.config.stimuli
+        return len(self.loaded(shown)) if shown.here() else None
+
     def loaded(self, spec: StimulusSpec) -> StimulusSet:
         """Any stimuli, loaded once: the config's, or those that a part of it has for itself."""
         if spec == self.config.stimuli:
@@ -310,7 +315,8 @@ class Planner:
 
             places = [self.sites(model)[site] for site in ordered()]
             values = sum(stored_tokens(site, kept) * site.width for site in places)
-            return captured(len(self.loaded(shown)), values, spec.dtype, self.cost(model))
+            number = self.number_of(shown)
+            return Size() if number is None else captured(number, values, spec.dtype, self.cost(model))
 
         code = ("bridge.models", "bridge.stimuli", "bridge.activations")
         return self.add(

@@ -26,6 +26,12 @@ class StimulusSpec(Spec):
         del content["name"]
         return content
 
+    def here(self) -> bool:
+        """Whether they can be loaded without fetching anything, as far as is known without asking anybody."""
+        from bridge.data import dataset
+
+        return all(dataset(name).available() for name in self.datasets())
+
     def load(self) -> StimulusSet:
         """The stimuli; images stay lazy. Raises InputError for files that are not what they were said to be."""
         raise NotImplementedError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from bridge.brainscore import check_reachable, check_registered, load_registered, registered
+from bridge.brainscore import check_reachable, check_registered, load_registered, not_kept, registered
 from bridge.stimuli.base import StimulusSpec
 from bridge.stimuli.stimulus_set import joined
 
@@ -37,6 +37,10 @@ class BrainScoreStimuli(StimulusSpec):
         from importlib.metadata import version
 
         return {**super().fingerprint(), "brainscore_vision": version("brainscore-vision")}
+
+    def here(self) -> bool:
+        """Whether Brain-Score's client has fetched all of them before."""
+        return not not_kept(self.identifiers)
 
     def check_reachable(self) -> None:
         """Raise UnreachableError unless the images are here or Brain-Score's storage answers."""

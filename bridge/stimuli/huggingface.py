@@ -91,6 +91,10 @@ class HuggingFace(StimulusSpec):
         del content["path"], content["revision"]
         return {**content, "files": digest(list(zip(names, all_sha256(files), strict=True)))}
 
+    def here(self) -> bool:
+        """Whether the path is one of this machine; what the hub's client may have kept is not looked at."""
+        return self.local is not None
+
     def load(self) -> StimulusSet:
         """The rows, each image checked once.
 

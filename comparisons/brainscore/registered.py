@@ -136,6 +136,12 @@ class ShownStimuli(StimulusSpec):
         """The identifiers and Brain-Score's version, which declares the hashes of the images. Nothing is fetched."""
         return {**super().fingerprint(), "brainscore_vision": version("brainscore-vision")}
 
+    def here(self) -> bool:
+        """Whether files of all the benchmarks' studies were fetched before."""
+        from bridge.brainscore import benchmarks_not_kept
+
+        return not benchmarks_not_kept(self.benchmarks)
+
     def load(self) -> StimulusSet:
         """The images, their ids `SET/ID`; those of another width than the model's on grey, or cut, by Brain-Score's
         `place_on_screen`.

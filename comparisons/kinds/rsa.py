@@ -95,7 +95,8 @@ class RSAComparison(ComparisonSpec):
 
             kept = planner.config.capture.tokens
             counts = [site.width * stored_tokens(site, kept) for site in features.sites.values()]
-            return correlated(len(planner.stimuli), counts)
+            number = planner.number_of()
+            return Size() if number is None else correlated(number, counts)
 
         inputs = {"rdm": self.rdm, "sites": list(features.sites)}
         code = (__name__, "comparisons.features")

@@ -57,6 +57,8 @@ def test_public_benchmarks_by_both_sides(
     assert {row["region"]: row["n_neuroids"] for row in found} == {"V1": 7, "V2": 6, "IT": 8}
     assert "Freeman" in found[0]["citation"]
     assert max(row["r"] for row in found) > 0.2  # the recordings see the images' pixels
+    code, said, wrong = ventral("brain-score", "score", written(config), *asked(*NAMES), *told[:2])  # again, as text
+    assert code == 0, wrong
     assert "Largest difference between both sides over 3 scores" in said
     report = (tmp_path / "out" / "report.html").read_text()
     assert "Brain-Score, by both sides" in report
@@ -154,6 +156,7 @@ def test_from_its_storage_and_what_is_wrong_with_it(
         code, said, wrong = ventral("brain-score", "score", path, *asked(NAMES[2]), "--out", tmp_path / "out")
         assert code == 0, wrong
         assert "MajajHong2015public.IT-pls" in said
+        assert "Largest difference" not in said, "one side alone was asked for"
         assert {name.rpartition(".")[2] for name in storage.asked} == {"csv", "zip", "nc"}
         name = next(name for name in storage.files if name.endswith("Hong2015_public.nc"))
         storage.files[name] = storage.files[name][:-1] + b"?"
