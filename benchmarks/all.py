@@ -22,6 +22,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NAMES = [script.stem for script in sorted(HERE.glob("*.py")) if script != Path(__file__).resolve()]
+ABOUT = (
+    "Our time against the reference's in one run of both (seconds, unless the row says otherwise), the ratio (above 1: "
+    "ours is faster, unless the row says otherwise) and the largest difference between results."
+)
 COLUMNS = ("ours", "theirs", "ratio", "difference")
 
 
@@ -84,11 +88,7 @@ def shown(row: dict[str, Any]) -> list[str]:
 
 def table(rows: list[dict[str, Any]]) -> str:
     """The rows as a page, a section a benchmark."""
-    lines = ["# Benchmarks", "", "<!-- Written by `make bench`. -->", ""]
-    lines += [
-        "Our time against the reference's in one run of both (seconds, unless the row says otherwise), the ratio "
-    ]
-    lines[-1] += "(above 1: ours is faster, unless the row says otherwise) and the largest difference between results."
+    lines = ["# Benchmarks", "", "<!-- Written by `make bench`. -->", "", ABOUT]
     for name in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == name]
         where = dict.fromkeys(f"{row['machine']}; {row['day']}{', small sizes' * row['quick']}" for row in own)

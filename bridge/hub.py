@@ -109,6 +109,12 @@ def is_cached(repository: str) -> bool:
     return any(path.suffix in endings for path in (_cache_of(repository) / "snapshots").glob("*/*"))
 
 
+def to_fetch(model: str | None) -> list[tuple[str, int | None]]:
+    """What a pretrained model of a repository would fetch, as `ModelSpec.to_fetch` says it: nothing where it is a
+    folder or in the cache. Its bytes are not known before the hub is asked."""
+    return [] if model is None or is_local(model) or is_cached(model) else [(model, None)]
+
+
 def source_fingerprint(model: str | None, revision: str | None) -> dict[str, Any]:
     """What identifies the files of a hub repository (its commit) or of a local folder (sha256 of its files).
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator
 
+from bridge.devices import resolved
 from bridge.errors import ConfigError, InputError, did_you_mean
 from bridge.models import AnyModel
 from bridge.recordings import AnyRecordings
@@ -60,8 +61,6 @@ class CaptureSpec(Spec):
 
     def resolved_device(self) -> str:
         """The device by name, with `auto` decided on this machine."""
-        from comparisons.predicting.history import resolved
-
         return resolved(self.device)
 
 

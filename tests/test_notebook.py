@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "first_comparison.ipynb"
-
-
-def maker() -> Any:
-    """docs/make_notebook.py, which is no part of a package."""
-    spec = importlib.util.spec_from_file_location("make_notebook", NOTEBOOK.with_name("make_notebook.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def outputs(book: Any) -> list[list[str]]:
@@ -35,7 +25,7 @@ def outputs(book: Any) -> list[list[str]]:
 
 def test_the_notebook_runs_and_is_kept_as_it_ran(tmp_path: Path) -> None:
     kept = nbformat.read(NOTEBOOK, as_version=4)
-    made = maker().executed(tmp_path)
+    made = runpy.run_path(str(NOTEBOOK.with_name("make_notebook.py")))["executed"](tmp_path)
     assert (tmp_path / "runs" / "notebook" / "report.html").is_file()
     assert outputs(made) == outputs(kept), "run `make notebook`: it keeps what its cells say now"
     html = ["".join(output.data.get("text/html", "")) for cell in made.cells for output in cell.get("outputs", [])]

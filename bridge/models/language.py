@@ -69,12 +69,9 @@ class Language(ModelSpec):
 
     @override
     def to_fetch(self) -> list[tuple[str, int | None]]:
-        from bridge.hub import is_cached, is_local
+        from bridge.hub import to_fetch
 
-        fetched = self.weights == "pretrained" and not self.untrained
-        if self.model is None or not fetched or is_local(self.model) or is_cached(self.model):
-            return []
-        return [(self.model, None)]
+        return to_fetch(self.model) if self.weights == "pretrained" and not self.untrained else []
 
     @override
     def build(self) -> Backbone:

@@ -51,7 +51,7 @@ class Timm(ModelSpec):
             return []
         import timm
 
-        from bridge.hub import is_cached
+        from bridge.hub import to_fetch
 
         config = timm.get_pretrained_cfg(self.architecture)
         if config is None or not config.hf_hub_id:
@@ -59,7 +59,7 @@ class Timm(ModelSpec):
         repository = str(config.hf_hub_id)
         if repository.endswith("/"):
             repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
-        return [] if is_cached(repository) else [(repository, None)]
+        return to_fetch(repository)
 
     @override
     def build(self) -> Backbone:

@@ -184,7 +184,7 @@ class _Half:
         both -= both.mean(axis=0)
         solved = self.inverse @ (self.additive.T @ both / n)
         both -= self.additive @ solved.astype(both.dtype)
-        vary = slice(None) if self.varies.all() else self.varies
+        vary = slice(None) if self.varies.all() else self.varies  # a slice is a view, a mask a copy
         products[:, vary] = self._straight(products[:, vary])
         size = (products**2).mean(axis=0).astype(np.float64)
         alive = self.varies & (size > 1e-12 * max(float(size.max()), 1e-300))

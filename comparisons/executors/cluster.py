@@ -7,6 +7,7 @@ back: the artefacts go through the store, on a disk that all workers share.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -16,7 +17,7 @@ from pydantic import Field, model_validator
 
 from bridge.errors import ConfigError, UnreachableError
 from bridge.spec import Spec
-from comparisons.executors.base import ExecutorSpec, Workers
+from comparisons.executors.base import PATIENT, ExecutorSpec, Workers
 from comparisons.executors.work import Outcome, Task, perform
 
 SECONDS = 30
@@ -130,8 +131,9 @@ def _processes(distributed: Any, count: int, resources: dict[str, float]) -> Any
     """A cluster of processes on this machine, which compute with as many threads as a local run."""
     import dask
 
-    # Dask sets one thread a process, which splits sums in another way than a local run does.
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": {}}):
+    # In place of dask's own settings: one thread a process, which splits sums in another way than a local run does.
+    environment = {name: os.environ.get(name, value) for name, value in PATIENT.items()}
+    with dask.config.set({"distributed.nanny.pre-spawn-environ": environment}):
         return distributed.LocalCluster(
             n_workers=count,
             threads_per_worker=1,

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from comparisons.executors.base import ExecutorSpec, Workers
+from comparisons.executors.base import PATIENT, ExecutorSpec, Workers
 from comparisons.executors.work import Outcome, Task, perform
 
 
@@ -41,11 +41,6 @@ class LocalExecutor(ExecutorSpec):
             yield pool
         finally:
             pool.end()
-
-
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "OPENBLAS_THREAD_TIMEOUT": "4"}
-"""Threads that have nothing to do sleep instead of spinning. They take the processor from the other processes, and two
-workers on two cores took three times as long as one: 5.9 min for the demo, 1.9 with these settings."""
 
 
 class Processes:
@@ -87,7 +82,7 @@ class Processes:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            for name, value in PATIENT.items():
+            for name, value in PATIENT.items():  # what is started now inherits it
                 os.environ.setdefault(name, value)
             self._pool = ProcessPoolExecutor(
                 self._count, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
@@ -109,8 +104,7 @@ def _kill_below(pid: int | None) -> None:
 
 
 def end_with_parent() -> None:
-    """Called in a worker: it leaves Ctrl-C to the run, which ends it, and does not outlive it, however
-    the run ends."""
+    """Called in a worker, which then leaves Ctrl-C to the run and does not outlive it, however the run ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:

@@ -18,6 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bridge.devices import resolved
 from bridge.errors import StorageError
 from bridge.store import RECORD, Store, digest, write_atomically
 
@@ -149,15 +150,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return len(value) if all(isinstance(one, str) for one in value) else [_plain(one) for one in value]
     return value
-
-
-def resolved(device: str) -> str:
-    """A device by name, with `auto` decided on this machine: CUDA where there is one."""
-    if device != "auto":
-        return device
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @lru_cache

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from statistics import median
 from typing import Any, Literal
 
+from bridge.devices import resolved
 from bridge.store import Store
 from comparisons.plan import Plan, Stage
-from comparisons.predicting.history import Took, records, resolved, shape, size_of
+from comparisons.predicting.history import Took, records, shape, size_of
 from comparisons.predicting.sizes import Size
 
 How = Literal["cached", "the same stage", "stages like it", "benchmarks", "not known"]
@@ -68,11 +70,17 @@ def predict(plan: Plan, store: Store, missing: Sequence[str], device: str = "cpu
     """A prediction for every stage of a plan, in its order. `device` is where networks run."""
     found: list[Prediction] = []
     left: dict[str, int | None] = {}
+
+    @cache
+    def before(kind: str, where: str) -> dict[str, Took]:
+        return records(store, kind, where)
+
     for name, stage in plan.stages.items():
         if name in missing:
             read = [left[need] for need in stage.needs]
             known = sum(size for size in read if size is not None) if None not in read else None
-            one = _missing(stage, store, known, device if stage.on_device else "cpu")
+            where = device if stage.on_device else "cpu"
+            one = _missing(stage, before(stage.kind, where), known, where)
         else:
             there = size_of(store.path(stage.kind, stage.inputs))
             one = Prediction(name, stage.kind, stage.key, True, "cached", 0.0, None, there)
@@ -81,9 +89,8 @@ def predict(plan: Plan, store: Store, missing: Sequence[str], device: str = "cpu
     return found
 
 
-def _missing(stage: Stage, store: Store, read: int | None, device: str) -> Prediction:
+def _missing(stage: Stage, before: Mapping[str, Took], read: int | None, device: str) -> Prediction:
     size = stage.size() if stage.size is not None else Size()
-    before = records(store, stage.kind, device)
     how: How = "not known"
     seconds, memory, disk = None, size.memory, size.disk
     if (same := before.get(stage.key.partition("/")[2])) is not None:

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -134,6 +134,9 @@ def _file(folder: Path, numbers: range) -> Path:
     return folder / f"{numbers.start:05d}-{numbers.stop:05d}.json"
 
 
+_pools: dict[int, ProcessPoolExecutor] = {}
+
+
 @contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
     """So many processes of one thread each; None for one, which needs none.
@@ -157,11 +160,8 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
         raise
 
 
-_pools: dict[int, ProcessPoolExecutor] = {}
-
-
-_heap = kept_heap()
-"""Held until the process ends: data sets are of one size, and what one frees the next takes."""
+_until_the_end = ExitStack()
+"""What a worker holds until it ends."""
 
 
 def _one_thread() -> None:
@@ -171,4 +171,4 @@ def _one_thread() -> None:
 
     end_with_parent()
     threadpool_limits(1)
-    _heap.__enter__()
+    _until_the_end.enter_context(kept_heap())  # data sets are of one size: what one frees, the next takes

@@ -33,8 +33,8 @@ NOT_TRANSPORTED = 0.25
 LEAST_TRANSPORT = 0.05
 """Transport below which nothing arrives, where the later area does not tell the variable."""
 LEAST_DIRECT = 0.3
-"""Direct path (C1) above which it is reported: a third of what a bypass as strong as the chain gives (.8). Above .1, as
-first planned, .05 to .10 of streams without one were reported."""
+"""Direct path (C1) above which it is reported; a bypass as strong as the chain gives .8. Above .1, as first planned,
+.05 to .10 of streams without one were reported (CHANGELOG)."""
 PROFILE_LEVEL = 0.05
 """Permutation p of a variance profile below which the profile is said to follow those before."""
 

@@ -152,7 +152,8 @@ def test_more_workers_are_this_machines_where_nothing_else_is_said(content: dict
 
 
 def test_workers_threads_wait_asleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    from comparisons.executors.local import PATIENT, Processes
+    from comparisons.executors.base import PATIENT
+    from comparisons.executors.local import Processes
 
     for name in PATIENT:
         monkeypatch.delenv(name, raising=False)
