@@ -129,6 +129,13 @@ class Store:
         self.root = root or cache_folder()
         self._beat, self._stale = beat, stale
 
+    def prepare(self) -> None:
+        """Make the root folder, for this process and for workers that look for it. Raises StorageError if it cannot."""
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+
     def path(self, stage: str, inputs: Mapping[str, Any]) -> Path:
         """Where the artefact of `stage` made from `inputs` stands or will stand."""
         return self.root / stage / digest(inputs)
@@ -165,11 +172,8 @@ class Store:
         name = f"{stage}-{final.name}"
         record = {"stage": stage, "inputs": inputs}
         there = intact(final)
-        try:
-            if not there:
-                self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise cannot_write(self.root, error) from error
+        if not there:
+            self.prepare()
         try:
             while not there:
                 with claimed(

@@ -35,6 +35,7 @@ def spread(
     """
     if plan.recipe is None:
         raise ValueError("a plan without a recipe cannot be made again by workers")
+    store.prepare()
     there = surroundings(store)
     seconds: dict[str, float] = {}
     tries: Counter[str] = Counter()

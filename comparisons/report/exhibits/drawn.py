@@ -114,7 +114,14 @@ def _slopes(paths: list[Path]) -> Iterator[Picture]:
     yield from slopes(models)
 
 
+def _banded(paths: list[Path]) -> Iterator[Picture]:
+    from comparisons.report.exhibits.variance_parts import variance_parts
+
+    yield from variance_parts([one for path in paths for one in _read(path / "results.json")["results"]])
+
+
 DRAWERS: dict[str, Drawer] = {
+    "banded": _banded,
     "persistence": _persistence,
     "persistence-recorded": _persistence_recorded,
     "variability-verdict": _transport,

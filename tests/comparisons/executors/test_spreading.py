@@ -246,7 +246,9 @@ def test_an_interrupt_ends_the_workers_and_the_run_goes_on(
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({**captures, "executor": executor}))
     command = [sys.executable, "-m", "comparisons.cli", "capture", str(config)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=_hears_interrupts
+    ) as process:
         assert process.stderr is not None
         said = ""
         for line in process.stderr:
@@ -265,6 +267,11 @@ def test_an_interrupt_ends_the_workers_and_the_run_goes_on(
         time.sleep(0.2)
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
+
+
+def _hears_interrupts() -> None:
+    """A shell that starts the tests in the background has SIGINT ignored, and so would all that they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _members(group: int) -> list[int]:
