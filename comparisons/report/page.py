@@ -16,6 +16,7 @@ from comparisons.brainscore import table as scored
 from comparisons.report import methods, summary, tables, wording
 from comparisons.report import panels as select
 from comparisons.report.best import best_sites
+from comparisons.report.closest import closest_regions
 from comparisons.report.exhibits.shown import exhibits
 from comparisons.report.methods.references import REFERENCES
 from comparisons.report.pictures import galleries
@@ -54,6 +55,7 @@ def render(results: RunResults, folder: Path | None = None) -> str:
     steps = methods.paragraphs(results)
     found = galleries(results)
     drawn, looked, cards = exhibits(results, folder) if folder is not None else ([], [], [])
+    closest = closest_regions(results.results)
     cited = methods.cited(steps)
     provenance = {key: value for key, value in results.provenance.items() if key not in ("datasets", "command")}
     return engine.get_template("report.html.jinja").render(
@@ -77,7 +79,8 @@ def render(results: RunResults, folder: Path | None = None) -> str:
         drawn=drawn,
         exhibits=looked,
         cards=cards,
-        card_choices=tables.card_choices([one.exhibit.feature for one in cards if one.exhibit.feature]),
+        card_choices=tables.card_choices([one.exhibit.feature for one in cards if one.exhibit.feature], closest),
+        closest=closest,
         rows=tables.rows(results.results),
         several_comparisons=len({r.comparison for r in results.results}) > 1,
         notes=tables.Notes.of(results.results),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bridge.recordings.order import region_rank
 from comparisons.report import panels as select
+from comparisons.report.closest import Closest
 from comparisons.report.wording import number
 from comparisons.results import Dictionary, FeatureOf, Result, RunResults
 
@@ -69,11 +70,14 @@ def filters(results: Sequence[Result]) -> list[tuple[str, str, list[tuple[str, s
     return [entry for entry in entries if len(entry[2]) > 1]
 
 
-def card_choices(cards: Sequence[FeatureOf]) -> list[tuple[str, str, list[str]]]:
+def card_choices(cards: Sequence[FeatureOf], closest: Closest) -> list[tuple[str, str, list[str]]]:
     """(attribute, label, values) of the cards' filters, without those that have nothing to choose."""
+    near = {region for one in cards if (region := closest.of(one.model, one.site))}
+    regions = sorted(sorted(near), key=lambda title: region_rank(title.partition(" · ")[0]))
     entries = [
         ("model", "Network", list(dict.fromkeys(one.model for one in cards))),
         ("site", "Site", list(dict.fromkeys(one.site for one in cards))),
+        ("region", "Closest to", regions),
         ("label", "Tuned as", list(dict.fromkeys(label_of(one) for one in cards))),
     ]
     return [entry for entry in entries if len(entry[2]) > 1]

@@ -88,7 +88,8 @@ def _draw(axes: Axes, found: Regions, regions: Sequence[str], bands: Sequence[st
             values.box(axes, sides, (bottom, top), f"{_part(name)} in {region}: R2 {number(height)}")
         whole = found.get(region, {}).get(TOTAL)
         total.append(None if whole is None else [whole["estimate"], *(whole["interval"] or ())])
-    said = [f"all bands in {region}: R2 {number(t[0] if t else None)}" for region, t in zip(regions, total, strict=True)]
+    ends = [number(one[0] if one else None) for one in total]
+    said = [f"all bands in {region}: R2 {end}" for region, end in zip(regions, ends, strict=True)]
     bars(axes, range(len(regions)), total, said, color=INK, ms=3.5)
     axes.set_xticks(range(len(regions)), regions)
     axes.set_ylabel("R2, held-out stimuli")
@@ -129,9 +130,9 @@ def _caption(name: str, bands: Sequence[str]) -> str:
     known = " and ".join(bands) if len(bands) < 3 else f"{', '.join(bands[:-1])} and {bands[-1]}"
     return (
         f"{name}: R2 of held-out stimuli, mean over neuroids. Coloured: what {known} explain that no other band does; "
-        "hatched: what two or more can explain; dot: all together, with its 95% interval. Parts below zero (a band that "
-        "makes predictions worse, or that helps only beside another) are stacked downwards. If simple features persist, "
-        "the early band keeps a part of its own to the last region."
+        "hatched: what two or more can explain; dot: all together, with its 95% interval. Parts below zero (a band "
+        "that makes predictions worse, or that helps only beside another) are stacked downwards. If simple features "
+        "persist, the band that holds them keeps a part of its own to the last region."
     )
 
 

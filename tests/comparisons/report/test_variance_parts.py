@@ -61,7 +61,8 @@ def test_models_stand_beside_each_other_on_one_scale_and_simulated_recordings_ar
     ours, other = variance_parts(found)
     trained, untrained = ours.figure.axes
     assert trained.get_ylim() == untrained.get_ylim()
-    assert ours.simulated and not other.simulated
+    assert ours.simulated
+    assert not other.simulated
     assert all(any("SIMULATED" in text.get_text() for text in axes.texts) for axes in (trained, untrained))
 
 
