@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,30 +67,45 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A run that was let alone: its numbers, what it left in the cache, and how long it took."""
+
+    numbers: str
+    cache: dict[str, str]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    bench = Bench(tmp_path_factory.mktemp("whole"))
+    began = time.monotonic()
+    found = bench.whole("out", "cache")
+    return Whole(found, files(bench.folder / "cache"), time.monotonic() - began)
+
+
 @pytest.mark.parametrize(
     ("kills", "seed"), [pytest.param(1, 0, id="short"), pytest.param(60, 1, id="long", marks=pytest.mark.slow)]
 )
-def test_killed_at_random_points_a_run_ends_with_the_same_numbers(bench: Bench, kills: int, seed: int) -> None:
+def test_killed_at_random_points_a_run_ends_with_the_same_numbers(
+    bench: Bench, whole: Whole, kills: int, seed: int
+) -> None:
     """SIGKILL to the process group at drawn moments; whenever a run gets to its end, it starts from nothing again."""
-    began = time.monotonic()
-    expected = bench.whole("whole", "whole cache")
-    seconds = time.monotonic() - began
-    made = files(bench.folder / "whole cache")
     draws = random.Random(seed)
     killed = ended = 0
     while killed < kills or not ended:
         run = bench.start("out", "cache")
-        code = run.wait(draws.uniform(0.02, 0.7) * seconds if killed < kills else 300)
+        code = run.wait(draws.uniform(0.02, 0.7) * whole.seconds if killed < kills else 300)
         if code is None:
             run.kill()
             killed += 1
             if (bench.folder / "out" / "results.json").exists():  # written last: the kill came between it and the end
-                assert numbers(bench.folder / "out") == expected
+                assert numbers(bench.folder / "out") == whole.numbers
             continue
         assert code == 0, run.output
         ended += 1
-        assert numbers(bench.folder / "out") == expected
-        assert files(bench.folder / "cache") == made
+        assert numbers(bench.folder / "out") == whole.numbers
+        assert files(bench.folder / "cache") == whole.cache
         shutil.rmtree(bench.folder / "out")
         shutil.rmtree(bench.folder / "cache")
     assert killed == kills
@@ -99,7 +115,7 @@ def test_killed_at_random_points_a_run_ends_with_the_same_numbers(bench: Bench, 
     "largest", [pytest.param(size, marks=[] if size == 2_000 else pytest.mark.slow) for size in
                 (0, 200, 2_000, 10_000, 30_000, 100_000, 300_000)],
 )  # fmt: skip
-def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(bench: Bench, largest: int) -> None:
+def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(bench: Bench, whole: Whole, largest: int) -> None:
     """The system refuses to write beyond `largest` bytes to a file, as a full disk does in the middle of one."""
     run = bench.start("out", "cache", largest_file=largest)
     code = run.wait(300)
@@ -110,12 +126,11 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_loses_nothing(bench: Benc
         assert len(errors) == 1, run.output
         assert "Cannot write to" in errors[0]
         assert not (bench.folder / "out" / "results.json").exists()
-    expected = bench.whole("whole", "whole cache")
-    assert bench.whole("out", "cache") == expected
+    assert bench.whole("out", "cache") == whole.numbers
 
 
 @pytest.mark.slow
-def test_two_processes_on_one_run_compute_every_stage_once(bench: Bench) -> None:
+def test_two_processes_on_one_run_compute_every_stage_once(bench: Bench, whole: Whole) -> None:
     runs = [bench.start("out", "cache") for _ in range(2)]
     for run in runs:
         assert run.wait(300) == 0, run.output
@@ -126,12 +141,12 @@ def test_two_processes_on_one_run_compute_every_stage_once(bench: Bench) -> None
     looked_at = [path for path in made if path.parent.parent.name == "sites"]  # while planning
     assert sorted(computed) == sorted(set(computed))
     assert len(computed) == len(made) - len(looked_at)
-    assert numbers(bench.folder / "out") == bench.whole("whole", "whole cache")
-    assert files(bench.folder / "cache") == files(bench.folder / "whole cache")
+    assert numbers(bench.folder / "out") == whole.numbers
+    assert files(bench.folder / "cache") == whole.cache
 
 
 @pytest.mark.slow
-def test_clocks_that_were_set_change_nothing(bench: Bench) -> None:
+def test_clocks_that_were_set_change_nothing(bench: Bench, whole: Whole) -> None:
     """Files of the future and of the past, finished and not: nothing is taken for newer or older than it is."""
     run = bench.start("out", "cache")
     while not list((bench.folder / "cache").glob("activations/*/artefact.json")):
@@ -142,8 +157,7 @@ def test_clocks_that_were_set_change_nothing(bench: Bench) -> None:
     for path in (bench.folder / "cache").rglob("*"):
         moment = time.time() + draws.choice([-30, -1, 1, 30]) * years
         os.utime(path, (moment, moment))
-    expected = bench.whole("whole", "whole cache")
-    assert bench.whole("out", "cache") == expected
+    assert bench.whole("out", "cache") == whole.numbers
     (bench.folder / "out" / "results.json").unlink()
     again = bench.start("out", "cache")
     assert again.wait(300) == 0

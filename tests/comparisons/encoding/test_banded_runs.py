@@ -65,6 +65,9 @@ def test_a_run_says_what_the_functions_say(
         assert low < of_v4[measure].estimate < high
     assert of_v4["R2 of late alone"].interval is None
     assert any(text.title == "Banded encoding" for text in paragraphs(found))
+    (picture,) = found.exhibits
+    assert "only early" in picture.words
+    assert (tmp_path / "out" / picture.drawing).exists()
     # IT is noise: nothing is explained, and no neuroid is reliable enough for phi, which is said.
     of_it = {result.measure: result for result in found.results if result.region == "IT"}
     assert of_it["R2 of all bands"].estimate < 0.05
