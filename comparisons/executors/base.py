@@ -27,6 +27,10 @@ class Workers(Protocol):
         """Hand a task out; the future is done when a worker did it. `on_device`: best where there is a GPU."""
         ...
 
+    def hindered(self) -> str:
+        """Why no worker takes any task, in words; empty where nothing is known to hinder them."""
+        ...
+
     def lost(self, error: BaseException) -> bool:
         """Whether an exception of a future means that its worker is gone, so that the task may be given to another.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -88,7 +89,7 @@ class DaskExecutor(ExecutorSpec):
                 ) from error
             if self.address is not None:
                 self._check_workers(client)
-            yield _Cluster(client, self.gpu_resource)
+            yield _Cluster(client, self.gpu_resource, _NO_JOB if self.slurm is not None else "")
 
     def _own_resources(self) -> dict[str, float]:
         return {self.gpu_resource: 1.0} if self.gpu_resource else {}
@@ -141,14 +142,22 @@ def _processes(distributed: Any, count: int, resources: dict[str, float]) -> Any
             memory_limit=None,  # what is mapped from shards is no reason to end a worker
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
+            preload=[__name__],
             resources=resources or None,
         )
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by dask in each worker process of this machine: Ctrl-C is for the run, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _slurm(spec: Slurm, resources: dict[str, float]) -> Any:
     """A cluster of jobs."""
     jobqueue = _library("dask_jobqueue", "executor.slurm", "dask-jobqueue")
     told = ["--resources", ",".join(f"{name}={count:g}" for name, count in resources.items())] if resources else []
+    # SLURM holds a job to its memory. Dask would stop giving work to a worker near it, and so would a run stand still.
+    told += ["--memory-limit", "0"]
     cluster = jobqueue.SLURMCluster(
         cores=spec.cores,
         processes=1,
@@ -166,11 +175,15 @@ def _slurm(spec: Slurm, resources: dict[str, float]) -> Any:
     return cluster
 
 
+_NO_JOB = "SLURM may keep the jobs waiting (`squeue`), or they ended before they began (their output says why)"
+
+
 class _Cluster:
     """Workers behind a dask client."""
 
-    def __init__(self, client: Any, gpu_resource: str | None):
-        self._client = client
+    def __init__(self, client: Any, gpu_resource: str | None, absent: str = ""):
+        """`absent`: where to look while there is no worker."""
+        self._client, self._absent = client, absent
         self._any = client.get_executor(pure=False, retries=0)
         self._gpu = client.get_executor(pure=False, retries=0, resources={gpu_resource: 1}) if gpu_resource else None
 
@@ -179,6 +192,18 @@ class _Cluster:
         executor = self._gpu if on_device and self._gpu is not None else self._any
         future: Future[Outcome] = executor.submit(perform, task)
         return future
+
+    def hindered(self) -> str:
+        """That there is no worker, or that dask gives the workers nothing, since their memory is nearly full."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        if not workers:
+            return f"there is no dask worker yet{f'; {self._absent}' if self._absent else ''}."
+        if all(one.get("status") == "paused" for one in workers):
+            return (
+                f"dask has paused all {len(workers)} workers, since their memory is nearly full; start them with more "
+                "of it, or with `--memory-limit 0`."
+            )
+        return ""
 
     def lost(self, error: BaseException) -> bool:
         """Whether dask gave up on a task that cost several workers. Raises UnreachableError without a scheduler."""

@@ -60,6 +60,10 @@ class Processes:
                 self.end()
         return self._started().submit(perform, task)
 
+    def hindered(self) -> str:
+        """Nothing: processes of this machine take what they are given."""
+        return ""
+
     def lost(self, error: BaseException) -> bool:
         """Whether a process ended without a word; the others of the pool were ended with it, so all begin anew."""
         if not isinstance(error, BrokenProcessPool):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.5
 """Seconds between two looks at how the stages stand."""
+STILL = 60.0
+"""Seconds without any sign of a worker after which it is asked why."""
 SHOWN = 64
 """Of at most so many stages that were handed out the state is looked at each time."""
 
@@ -42,6 +45,7 @@ def spread(
     waiting = list(missing)
     handed: dict[Future[Outcome], str] = {}
     view = _View(store, reporter)
+    patience = _Patience(workers, reporter)
     try:
         while waiting or handed:
             undone = {*waiting, *handed.values()}
@@ -50,7 +54,8 @@ def spread(
                 handed[workers.submit(Task(plan.recipe, name, stage.key, there), stage.on_device)] = name
                 waiting.remove(name)
             done, _ = wait(handed, timeout=LOOK, return_when=FIRST_COMPLETED)
-            view.look([plan.stages[name] for future, name in handed.items() if future not in done])
+            at_work = view.look([plan.stages[name] for future, name in handed.items() if future not in done])
+            patience.look(moved=at_work or bool(done))
             for future in done:
                 stage = plan.stages[handed.pop(future)]
                 error = future.exception()
@@ -86,6 +91,25 @@ def _costly(stage: Stage, times: int) -> StorageError:
     )
 
 
+class _Patience:
+    """Says why nothing goes on, once for each reason."""
+
+    def __init__(self, workers: Workers, reporter: Reporter):
+        self._workers, self._reporter = workers, reporter
+        self._since, self._said = time.monotonic(), ""
+
+    def look(self, *, moved: bool) -> None:
+        """`moved`: whether a stage ended, or is being computed."""
+        if moved:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > STILL:
+            self._since = time.monotonic()
+            why = self._workers.hindered()
+            if why and why != self._said:
+                self._reporter.note(f"notice: {why}")
+            self._said = why
+
+
 class _View:
     """Tells a reporter what the workers say of themselves in the store."""
 
@@ -93,17 +117,20 @@ class _View:
         self._store, self._reporter = store, reporter
         self._makers: dict[str, tuple[Any, Any]] = {}
 
-    def look(self, stages: list[Stage]) -> None:
-        """See who computes what, and how far they are."""
+    def look(self, stages: list[Stage]) -> bool:
+        """See who computes what, and how far they are; whether anyone does."""
+        found = False
         for stage in stages[:SHOWN]:
             record = self._store.maker(stage.kind, stage.inputs)
             if record is None:
                 continue
+            found = True
             maker = (record.get("host"), record.get("pid"))
             if self._makers.get(stage.id, maker) != maker:
                 self._reporter.note(f"notice: {stage.id} goes on in another worker; the one before was lost.")
             self._started(stage, maker)
             self._tell(stage, record)
+        return found
 
     def finished(self, stage: Stage, outcome: Outcome) -> None:
         """A stage is done."""

@@ -19,6 +19,7 @@ from store_files import files
 from bridge.errors import ConfigError, InputError, StorageError, UnreachableError
 from bridge.store import Store
 from comparisons.config import Config, load, parse, shipped
+from comparisons.executors.cluster import _Cluster
 from comparisons.executors.local import LocalExecutor
 from comparisons.executors.spread import spread
 from comparisons.executors.work import Outcome, Surroundings, Task, perform, raised, surroundings
@@ -67,8 +68,32 @@ class Here:
             future.set_result(perform(task))
         return future
 
+    def hindered(self) -> str:
+        return ""
+
     def lost(self, error: BaseException) -> bool:
         return isinstance(error, ConnectionError)
+
+
+class Late(Here):
+    """Workers that come when it has been asked four times why there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.held = 0, []
+
+    def submit(self, task: Task, on_device: bool) -> Future[Outcome]:
+        if self.asked >= 4:
+            return super().submit(task, on_device)
+        self.held.append((future := Future(), task))
+        return future
+
+    def hindered(self) -> str:
+        self.asked += 1
+        if self.asked == 4:
+            for future, task in self.held:
+                future.set_result(perform(task))
+        return "there is no worker yet." if self.asked < 3 else "all workers are paused."
 
 
 class Notes(Silent):
@@ -95,6 +120,38 @@ def test_lost_workers_are_replaced_and_the_files_are_the_same(
     assert sorted(notes.ended) == sorted(missing) == sorted(seconds)
     assert all(path.is_dir() for path in paths.values())
     assert len([text for text in notes.notes if "was lost; it is computed again" in text]) == 2
+
+
+def test_a_run_without_workers_says_why_it_stands_still_once(
+    content: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("comparisons.executors.spread.STILL", 0.0)
+    monkeypatch.setattr("comparisons.executors.spread.LOOK", 0.01)
+    store, notes = Store(), Notes()
+    plan = make_plan(parse(content), store)
+    spread(plan, needed(plan, store), store, notes, Late(), 3)
+    said = [text for text in notes.notes if "worker" in text]
+    assert said == ["notice: there is no worker yet.", "notice: all workers are paused."]
+
+
+def test_what_hinders_a_cluster_is_told() -> None:
+    distributed = pytest.importorskip("distributed")
+    from distributed.core import Status
+
+    def pause(dask_worker: Any) -> None:
+        dask_worker.status = Status.paused
+
+    look = {"dashboard_address": None, "threads_per_worker": 1, "processes": False, "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=0, **look) as none, distributed.Client(none) as client:
+        assert _Cluster(client, None, "squeue").hindered() == "there is no dask worker yet; squeue."
+    with distributed.LocalCluster(n_workers=1, **look) as one, distributed.Client(one) as client:
+        assert _Cluster(client, None).hindered() == ""
+        client.run(pause)
+        end = time.monotonic() + 10
+        while not (said := _Cluster(client, None).hindered()):  # a worker tells its scheduler when it next can
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert said.startswith("dask has paused all 1 workers")
 
 
 def test_a_stage_that_costs_every_worker_ends_the_run(content: dict[str, Any]) -> None:
@@ -320,9 +377,10 @@ def test_stages_that_start_processes_themselves(tmp_path: Path) -> None:
 
 
 SBATCH = """#!/bin/sh
-# Stands for SLURM's: runs the job's script at once, in the background.
+# Stands for SLURM's: keeps the job's script, as that does, and runs it at once, in the background.
 for last; do :; done
-nohup sh "$last" > /dev/null 2>&1 &
+cp "$last" "{folder}/job.sh"
+nohup sh "{folder}/job.sh" > /dev/null 2>&1 &
 echo $! >> "{folder}/jobs"
 echo "Submitted batch job $!"
 """
