@@ -30,9 +30,18 @@ METRICS = {"fvu": "FVU", "l0": "L0", "dead": "dead share", "dense": "dense share
 # ----------------------------------------------------------------------------------------------------------- cards
 
 
+def _place(of: tuple[str, object]) -> list[list[tuple[int, str]]]:
+    """Where an id stands among others: folder by folder, numbers in them by size."""
+    return [
+        [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", name)]
+        for name in of[0].split("/")
+    ]
+
+
 def card(cfgs: Mapping[str, Mapping[str, Any]], repository: str | None, licence: str | None = None) -> str:
     """A page for dictionaries by id, from their cfg.json: the hub's front matter, what they are, how well they do,
     what they were trained on, and how to load them. `repository` is None for a page that stands alone."""
+    cfgs = dict(sorted(cfgs.items(), key=_place))
     metadata = [cfg.get("metadata") or {} for cfg in cfgs.values()]
     models = dict.fromkeys(str(entry["model_name"]) for entry in metadata if entry.get("model_name"))
     where = repository or "FOLDER"
@@ -286,7 +295,7 @@ def _committed(
     if CARD not in there or MADE in fetched(CARD).read_text(encoding="utf-8"):
         older = [path.removesuffix(f"/{CFG}") for path in there if path.endswith(f"/{CFG}")]
         known = {name: read_json(fetched(f"{name}/{CFG}"), "it is there") for name in older if name not in cfgs}
-        contents[CARD] = card(dict(sorted({**known, **cfgs}.items())), repository, licence).encode()
+        contents[CARD] = card({**known, **cfgs}, repository, licence).encode()
     info = api.create_commit(
         repository,
         [CommitOperationAdd(path, content) for path, content in contents.items()],

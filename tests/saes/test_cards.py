@@ -65,7 +65,7 @@ def test_a_card_says_what_when_and_how_to_load() -> None:
             "d_sae": 20,
             "metadata": dictionary(1, "jumprelu").config.metadata,
         },
-        "bare|id": {"architecture": "standard", "d_in": 8, "d_sae": 20},
+        "post|id": {"architecture": "standard", "d_in": 8, "d_sae": 20},
     }
     text = card(cfgs, "lab/saes", "cc-by-4.0")
     assert front(text) == {
@@ -79,15 +79,21 @@ def test_a_card_says_what_when_and_how_to_load() -> None:
         "| `post/1` | timm/vit_small_patch16_224.augreg_in21k | blocks.1.hook_resid_post | batchtopk (as jumprelu) | 8 "
         "| 20 | not stated | 0.8765 | 0.1235 | 4 | 0.01 | not stated | 0.9 | 1 | cc-by-4.0 |"
     )
-    assert rows[1].startswith(r"| `bare\|id` | not stated | not stated | standard | 8 | 20 |")
+    assert rows[1].startswith(r"| `post\|id` | not stated | not stated | standard | 8 | 20 |")
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")}) == 1
     assert 'saes.load("lab/saes", "post/1")' in text
     assert 'SAE.from_pretrained("lab/saes", "post/1")' in text
     assert "cowley2023_v4" in text
     assert json.loads(text.split("```json\n")[1].split("```")[0]) == cfgs["post/1"]
-    alone = card({"sae": {**cfgs["bare|id"], "metadata": {"model_name": "ResNet-20"}}}, None)
+    alone = card({"sae": {**cfgs["post|id"], "metadata": {"model_name": "ResNet-20"}}}, None)
     assert set(front(alone)) == {"library_name", "tags"}  # no licence is invented, a display name is no base model
     assert 'SAE.load_from_disk("FOLDER/sae")' in alone
+
+
+def test_dictionaries_stand_network_by_network_and_blocks_by_their_number() -> None:
+    ids = ["net/blocks.2.x/topk", "net/blocks.10.x/topk", "net untrained/blocks.2.x/topk"]
+    text = card({name: {"architecture": "topk", "d_in": 8, "d_sae": 20} for name in reversed(ids)}, None)
+    assert [line.split("`")[1] for line in text.splitlines() if line.startswith("| `")] == ids
 
 
 # --------------------------------------------------------------------------------------------------------- pushing
