@@ -58,7 +58,7 @@ check: env
 	$(BIN)/lint-imports
 
 bench: env
-	$(BIN)/python benchmarks/all.py --json docs/benchmarks.json --table docs/benchmarks.md
+	$(BIN)/python benchmarks/all.py --json docs/benchmarks.json --table docs/benchmarks.md --readme README.md
 
 lock: env
 	@uv=$$(command -v uv || echo $(BIN)/uv); \

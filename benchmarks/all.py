@@ -1,9 +1,10 @@
 """Run the benchmarks and keep one table: ours, theirs, ratio, largest difference, machine.
 
-python benchmarks/all.py [--quick] [--only NAME ...] [--json FILE] [--table FILE]
+python benchmarks/all.py [--quick] [--only NAME ...] [--json FILE] [--table FILE] [--readme FILE]
 
 Rows go to the table as each benchmark ends, in place of those it had; the others stay, with the machine and the day
-they are of. `make bench` keeps docs/benchmarks.json and docs/benchmarks.md.
+they are of. `make bench` keeps docs/benchmarks.json and docs/benchmarks.md, and what README.md quotes of them; without
+benchmarks to run (`--only` alone) the pages are written anew from the rows that are there.
 """
 
 from __future__ import annotations
@@ -27,14 +28,22 @@ ABOUT = (
     "ours is faster, unless the row says otherwise) and the largest difference between results."
 )
 COLUMNS = ("ours", "theirs", "ratio", "difference")
+QUOTED = {
+    ("rsa", "dual bootstrap, corr, 500 stimuli"): "RSA, 500 stimuli, bootstrap of stimuli and subjects | rsatoolbox",
+    ("rsa", "dual bootstrap, corr_cov, 92 stimuli"): "RSA, 92 stimuli, whitened correlation | rsatoolbox",
+    ("rsa", "correlation RDM, 3200 x 10000"): "RDM of 3,200 stimuli x 10,000 features | rsatoolbox",
+}
+"""Rows that the README quotes: what they are there, and against whom."""
+BEGIN, END = "<!-- benchmarks: begin (written by `make bench`) -->\n", "<!-- benchmarks: end -->\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer repetitions")
-    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--only", nargs="*", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--json", type=Path, help="keep all rows in this file")
     parser.add_argument("--table", type=Path, help="and as Markdown in this one")
+    parser.add_argument("--readme", type=Path, help="and the most telling ones in this page, between its marks")
     given = parser.parse_args()
     rows = json.loads(given.json.read_text()) if given.json and given.json.exists() else []
     failed = []
@@ -45,17 +54,25 @@ def main() -> int:
         if new:
             rows = [row for row in rows if row["benchmark"] != name] + new
             rows.sort(key=lambda row: NAMES.index(row["benchmark"]) if row["benchmark"] in NAMES else len(NAMES))
-        for file in filter(None, (given.json, given.table)):
-            file.parent.mkdir(parents=True, exist_ok=True)
-        if given.json:
-            given.json.write_text(json.dumps(rows, indent=1) + "\n")
-        if given.table:
-            given.table.write_text(table(rows))
+        keep(rows, given.json, given.table, given.readme)
+    keep(rows, given.json, given.table, given.readme)
     for row in rows:
         print(f"{row['benchmark']:12} {row['name'][:64]:64} " + " ".join(f"{text:>10}" for text in shown(row)))
     for name in failed:
         print(f"error: benchmark {name} failed", file=sys.stderr)
     return int(bool(failed))
+
+
+def keep(rows: list[dict[str, Any]], data: Path | None, page: Path | None, readme: Path | None) -> None:
+    """Write the rows to what files are given."""
+    for file in filter(None, (data, page)):
+        file.parent.mkdir(parents=True, exist_ok=True)
+    if data:
+        data.write_text(json.dumps(rows, indent=1) + "\n")
+    if page:
+        page.write_text(table(rows))
+    if readme:
+        readme.write_text(quoting(readme.read_text(), rows))
 
 
 def measured(name: str, quick: bool) -> tuple[list[dict[str, Any]], bool]:
@@ -83,7 +100,15 @@ def machine() -> str:
 
 def shown(row: dict[str, Any]) -> list[str]:
     """The numbers of a row as text."""
-    return [f"{row[key]:.3g}" if isinstance(row.get(key), int | float) else "-" for key in COLUMNS]
+    return [written(row.get(key), 2 if key == "difference" else 3) for key in COLUMNS]
+
+
+def written(value: Any, digits: int) -> str:
+    """A number to so many digits; without an exponent, unless it is very small."""
+    if not isinstance(value, int | float):
+        return "-"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:.{digits}g}" if abs(rounded) < 1000 else f"{rounded:,.0f}"
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -91,11 +116,35 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = ["# Benchmarks", "", "<!-- Written by `make bench`. -->", "", ABOUT]
     for name in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == name]
-        where = dict.fromkeys(f"{row['machine']}; {row['day']}{', small sizes' * row['quick']}" for row in own)
-        lines += ["", f"## {name}", "", *(f"{place}." for place in where), ""]
-        lines += ["| what | ours | theirs | ratio | difference |", "|---|---|---|---|---|"]
-        lines += [f"| {' | '.join([row['name'].replace('|', '/'), *shown(row)])} |" for row in own]
+        lines += ["", f"## {name}", "", *(f"{place}." for place in dict.fromkeys(map(where, own))), ""]
+        lines += ["| what | ours | theirs | ratio | difference | |", "|---|---|---|---|---|---|"]
+        lines += [f"| {' | '.join([cell(row['name']), *shown(row), cell(row.get('note') or '')])} |" for row in own]
     return "\n".join(lines) + "\n"
+
+
+def where(row: dict[str, Any]) -> str:
+    """Where and when a row was measured."""
+    return f"{row['machine']}; {row['day']}{', small sizes' * row['quick']}"
+
+
+def cell(text: str) -> str:
+    """Text in a table."""
+    return text.replace("|", "/")
+
+
+def quoting(page: str, rows: list[dict[str, Any]]) -> str:
+    """The page with the rows of QUOTED between its marks; those that were not measured are left out."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    found = {(row["benchmark"], row["name"]): row for row in rows}
+    lines = ["| | against | ours | theirs | | difference |", "|---|---|---|---|---|---|"]
+    places: dict[str, None] = {}
+    for key, words in QUOTED.items():
+        if key in found:
+            ours, theirs, ratio, difference = shown(found[key])
+            lines.append(f"| {words} | {ours} s | {theirs} s | {ratio}x | {difference} |")
+            places[where(found[key])] = None
+    return f"{before}{BEGIN}{chr(10).join(lines)}\n\n*{'; '.join(places)}.*\n{END}{after}"
 
 
 if __name__ == "__main__":

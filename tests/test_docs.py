@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
@@ -172,3 +173,14 @@ def test_the_reference_is_what_the_code_says() -> None:
     pages = runpy.run_path(str(ROOT / "docs" / "make_reference.py"))["pages"]()
     for name, text in pages.items():
         assert (ROOT / "docs" / name).read_text() == text, f"docs/{name} is not current; run `make reference`"
+
+
+def test_pages_show_the_benchmarks_as_they_were_measured() -> None:
+    bench = runpy.run_path(str(ROOT / "benchmarks" / "all.py"))
+    rows = json.loads((ROOT / "docs" / "benchmarks.json").read_text())
+    assert bench["table"](rows) == (ROOT / "docs" / "benchmarks.md").read_text()
+    readme = (ROOT / "README.md").read_text()
+    assert bench["quoting"](readme, rows) == readme
+    names = {(row["benchmark"], row["name"]) for row in rows}
+    assert names >= set(bench["QUOTED"]), "a row that the README quotes has another name now"
+    assert not any(row["quick"] for row in rows)

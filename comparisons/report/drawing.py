@@ -56,10 +56,16 @@ class Style:
 
 
 def styles(results: Sequence[Result]) -> list[Style]:
-    """One style a network, in the order of the legend, the same in every panel of a run."""
+    """One style a network, in the order of the legend, the same in every panel of a run.
+
+    Colours go first to the networks that are compared with recordings: those of the other panels are seldom together.
+    """
+    everyone = select.models(results)
+    beside = set(select.models(r for r in results if r.comparison not in select.BY_THEMSELVES))
+    place = {one: i for i, one in enumerate(sorted(everyone, key=lambda one: one not in beside))}
     return [
-        Style(model, role, COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[role])
-        for i, (model, role) in enumerate(select.models(results))
+        Style(*one, COLOURS[place[one] % len(COLOURS)], MARKERS[place[one] % len(MARKERS)], DASHES[one[1]])
+        for one in everyone
     ]
 
 

@@ -168,7 +168,7 @@ def panel_svg(plate: Plate, panel: Panel, title: str, prefix: str, *, first: boo
     with settings():
         figure = Figure(figsize=(plate.frame.width, plate.frame.height), facecolor="none")
         _panel(figure, plate, panel, title, (0.0, 0.0), first=first, marked=False)
-        svg = as_bytes(figure, "svg").decode()
+        svg = as_bytes(figure, "svg", whole=True).decode()
     return for_page(svg, prefix)
 
 

@@ -45,11 +45,11 @@ def canvas(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), facecolor="#ffffff")
 
 
-def as_bytes(figure: Figure, form: str) -> bytes:
-    """A figure as `png` or `svg`, cut to what is drawn."""
+def as_bytes(figure: Figure, form: str, *, whole: bool = False) -> bytes:
+    """A figure as `png` or `svg`, cut to what is drawn; or the `whole` of it, so that axes of several stand in line."""
     buffer = io.BytesIO()
     none = {"Software": None} if form == "png" else {"Date": None, "Creator": None, "Format": None, "Type": None}
-    figure.savefig(buffer, format=form, dpi=DPI, metadata=none, bbox_inches="tight", pad_inches=0.1)
+    figure.savefig(buffer, format=form, dpi=DPI, metadata=none, bbox_inches=None if whole else "tight", pad_inches=0.1)
     return for_reading(buffer.getvalue().decode()).encode() if form == "svg" else buffer.getvalue()
 
 

@@ -114,7 +114,7 @@ def _picture(index: int, heading: str, caption: str, plate: figures.Plate, alone
     ]
     # Narrower, and its letters of 8.5 points would be less than about 9 px high on a screen.
     return Picture(
-        f"figure-{index}", heading, caption, swatches, rows, f"{4.9 * plate.frame.width:.1f}rem", alone, compact
+        f"figure-{index}", heading, caption, swatches, rows, f"{4.8 * plate.frame.width:.1f}rem", alone, compact
     )
 
 

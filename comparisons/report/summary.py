@@ -84,9 +84,9 @@ def probed(results: Iterable[Result]) -> list[list[str]]:
             line = select.along_stream(own, model, role)
             if len(line) > 1:
                 named = measure if about == "features" else f"{about}, {measure}"
-                clauses.append(f"{named}: {' '.join(number(result.estimate, 2) for result in line)}")
+                clauses.append(f"{named} {', '.join(number(result.estimate, 2) for result in line)}")
         if clauses:
-            said.append([f"{model} ({role}), from the stem to its end. {'; '.join(clauses)}."])
+            said.append([f"{model} ({role}), from the stem to its end: {'; '.join(clauses)}."])
     return said
 
 

@@ -73,9 +73,12 @@ def _persistence(paths: list[Path]) -> Iterator[Picture]:
 def _persistence_recorded(paths: list[Path]) -> Iterator[Picture]:
     from comparisons.report.exhibits.by_region import by_region
 
+    curves: dict[str, Any] = {}
+    answers: dict[str, str] = {}
     for path in paths:
-        answers = {one["subject"]: one["answer"] for one in _verdicts(path)}
-        yield from by_region(_read(path / "recorded.json"), answers)
+        curves |= _read(path / "recorded.json")
+        answers |= {one["subject"]: one["answer"] for one in _verdicts(path)}
+    yield from by_region(curves, answers)
 
 
 def _transport(paths: list[Path]) -> Iterator[Picture]:

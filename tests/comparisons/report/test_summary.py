@@ -203,5 +203,5 @@ def test_lists_and_spans() -> None:
 def test_what_describes_a_network_by_itself_is_told_along_it(run_of: RunOf) -> None:
     about = {"comparison": "postdictions", "measure": "Gabor simplicity, median", "region": "features"}
     told = said(run_of, *(result("net", "trained", block, share, **about) for block, share in ((0, 0.83), (8, 0.3))))
-    assert "net (trained), from the stem to its end. Gabor simplicity, median: 0.83 0.30." in told
+    assert "net (trained), from the stem to its end: Gabor simplicity, median 0.83, 0.30." in told
     assert "no results" not in told
