@@ -109,7 +109,8 @@ def draw_by_depth(axes: Axes, panel: Panel, shown: Sequence[Style], limits: tupl
         at = (reference.estimate - room, reference.estimate + room)
         values.box(axes, (0, 1), at, _told("reference", reference))
         axes.axhline(reference.estimate, color=MUTED, linewidth=0.9, dashes=(2, 2), zorder=1.5)
-        labels.append((reference.estimate, short(reference.model), INK))
+        below = reference.estimate < limits[0]
+        labels.append((max(reference.estimate, limits[0]), f"{'↓ ' * below}{short(reference.model)}", INK))
     foremost = prominent(shown)
     for style in shown:
         line = select.along_stream(panel.results, style.model, style.role)
@@ -237,7 +238,7 @@ def depth_limits(shown: Sequence[Panel]) -> tuple[float, float]:
             for r in select.along_stream(panel.results, model, role):
                 heights += [r.estimate, *(r.interval or ())]
     # An R2 can fall without bound where a reader fails elsewhere; how far says nothing, and would flatten all else.
-    if shown and shown[0].measure.endswith("(R2)"):
+    if shown and select.falls_without_bound(shown[0].measure):
         heights = [max(height, LOWEST_R2) for height in heights]
     return _padded(heights)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,11 @@ class Plate:
             return WIDE
         return LABELLED_CELL if len(self.references) > 1 else CELL
 
+    def frame_of(self, title: str) -> Frame:
+        """The frame of a panel; without a title it needs no room for one."""
+        known = self.frame
+        return known if title else replace(known, top=0.1, height=known.height - known.top + 0.1)
+
 
 def plates(shown: Sequence[Panel], drawn: Sequence[Style]) -> list[Plate]:
     """The figures of one comparison and measure: similarity by depth, and the writes where writes were compared."""
@@ -111,7 +116,7 @@ def _panel(
     Only the `first` of a row of a grid names the axis that the row shares. `marked` adds a faint SIMULATED across the
     axes to the stamp beside the title, for files, which can be shown without the words around them.
     """
-    frame = plate.frame
+    frame = plate.frame_of(title)
     width, height = figure.get_size_inches()
     axes = figure.add_axes(
         (
@@ -166,7 +171,8 @@ def panel_svg(plate: Plate, panel: Panel, title: str, prefix: str, *, first: boo
     from matplotlib.figure import Figure
 
     with settings():
-        figure = Figure(figsize=(plate.frame.width, plate.frame.height), facecolor="none")
+        frame = plate.frame_of(title)
+        figure = Figure(figsize=(frame.width, frame.height), facecolor="none")
         _panel(figure, plate, panel, title, (0.0, 0.0), first=first, marked=False)
         svg = as_bytes(figure, "svg", whole=True).decode()
     return for_page(svg, prefix)

@@ -39,6 +39,11 @@ def measure_label(measure: str) -> str:
     return MEASURES.get(measure, measure)
 
 
+def falls_without_bound(measure: str) -> bool:
+    """Whether a measure is an R2, or a ratio of two: at most 1, and as low as a reader fails elsewhere."""
+    return measure.endswith("(R2)") or measure.startswith("D of ")
+
+
 @dataclass(frozen=True)
 class Panel:
     """All results of one comparison, measure, recordings and region."""

@@ -130,8 +130,8 @@ def _depth_caption(plate: figures.Plate, styles: Sequence[drawing.Style]) -> str
         if any(r.interval and select.kind(r) in ("stem", "resid_post") for r in results)
         else "No intervals were computed."
     )
-    if plate.panels[0].measure.endswith("(R2)") and any(r.estimate < drawing.LOWEST_R2 for r in results):
-        parts.append("R2 below \N{MINUS SIGN}1 lies outside the frame; the table has it.")
+    if select.falls_without_bound(plate.panels[0].measure) and any(r.estimate < drawing.LOWEST_R2 for r in results):
+        parts.append("What lies below \N{MINUS SIGN}1 is outside the frame; the table has it.")
     if len(drawing.prominent(styles)) < len(styles):
         parts.append("Of so many networks, intervals and writes are drawn for trained ones only; the table has all.")
     without = [title for panel, title in zip(shown, select.panel_titles(shown), strict=True) if panel.ceiling is None]
