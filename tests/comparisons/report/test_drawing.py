@@ -80,6 +80,30 @@ def test_models_differ_in_colour_marker_and_roles_in_dash(run_of: RunOf) -> None
         assert len({getattr(s, field) for s in drawn}) == 3
 
 
+def test_networks_beside_recordings_have_the_first_colours(run_of: RunOf) -> None:
+    alone = tuple(
+        result.model_copy(update={"model": f"training {k}", "comparison": "variability"})
+        for k in range(6) for result in run_of(blocks=1, models=(("a", "trained"),)).results[:1]
+    )  # fmt: skip
+    drawn = {style.model: style for style in drawing.styles((*alone, *run_of(blocks=1).results))}
+    compared = [drawn[name].colour for name in ("resnet20", "resnet20-untrained", "plain20")]
+    assert compared == list(drawing.COLOURS[:3])
+    assert next(iter(drawn)) == "training 0", "the legend keeps the order of the run"
+
+
+def test_what_falls_without_bound_is_cut_and_named_at_the_edge(run_of: RunOf) -> None:
+    run = run_of(regions=("V1",), blocks=2, measures=("D of orientation",), models=(("net", "trained"),))
+    deep = tuple(r.model_copy(update={"estimate": -4.8}) if r.model == "pixels" else r for r in run.results)
+    shown = panels.panels(deep)["rsa", "D of orientation"]
+    limits = drawing.depth_limits(shown)
+    assert -1.2 < limits[0] < -1
+    axes = Figure().add_subplot()
+    labels = drawing.draw_by_depth(axes, shown[0], drawing.styles(deep), limits)
+    assert (limits[0], "\u2193 pixels", drawing.INK) in labels
+    whole = panels.panels(r.model_copy(update={"measure": "spearman"}) for r in deep)["rsa", "spearman"]
+    assert drawing.depth_limits(whole)[0] < -4.8
+
+
 def test_labels_are_moved_apart_in_their_order_and_stay_inside() -> None:
     heights = [0.30, 0.31, 0.10]
     placed = drawing.spread(heights, gap=0.05, bottom=0.0, top=1.0)

@@ -122,3 +122,14 @@ def test_page_drawings_use_the_pages_colours(run_of: RunOf) -> None:
     assert "var(--series-0)" in svg
     assert "var(--ink)" in svg
     assert not [c for c in drawing.PAGE_COLOURS if c in svg]
+
+
+def test_panels_of_one_row_stand_in_line(run_of: RunOf) -> None:
+    """Whatever is written beside their axes: the page gives all the same width."""
+    run = run_of(blocks=2, measures=("spearman",))
+    plate = plates(run)[0]
+    boxes = {
+        re.search(r'viewBox="[^"]*"', figures.panel_svg(plate, panel, "V1", "a", first=first))[0]  # type: ignore[index]
+        for panel in plate.panels for first in (True, False)
+    }  # fmt: skip
+    assert len(boxes) == 1

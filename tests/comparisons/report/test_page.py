@@ -311,4 +311,4 @@ def test_small_figures_of_probes_stand_together(run_of: RunOf) -> None:
         assert page.count('<div class="tiles">') == 1
         assert page.count('<ul class="legend"') == 1 + (len(results) > len(small))
         assert page.count("<figure") == 2 + (len(results) > len(small))
-        assert ("lies outside the frame" in page) == (len(results) > len(small))
+        assert ("is outside the frame" in page) == (len(results) > len(small))
