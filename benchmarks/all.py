@@ -129,14 +129,23 @@ def table(rows: list[dict[str, Any]]) -> str:
     for name in dict.fromkeys(row["benchmark"] for row in rows):
         own = [row for row in rows if row["benchmark"] == name]
         lines += ["", f"## {name}", "", *(f"{place}." for place in dict.fromkeys(map(where, own))), ""]
-        lines += ["| what | ours | theirs | ratio | difference | |", "|---|---|---|---|---|---|"]
-        lines += [f"| {' | '.join([cell(row['name']), *shown(row), cell(row.get('note') or '')])} |" for row in own]
+        lines += ["| what | ours | theirs | ratio | difference | target | |", "|---|---|---|---|---|---|---|"]
+        lines += [
+            f"| {' | '.join([cell(row['name']), *shown(row), aimed(row), cell(row.get('note') or '')])} |"
+            for row in own
+        ]
     return "\n".join(lines) + "\n"
 
 
 def where(row: dict[str, Any]) -> str:
     """Where and when a row was measured."""
     return f"{row['machine']}; {row['day']}{', small sizes' * row['quick']}"
+
+
+def aimed(row: dict[str, Any]) -> str:
+    """What was aimed at, and whether it was reached."""
+    outcome = {True: ": met", False: ": **missed**"}.get(row.get("met"), "")  # type: ignore[arg-type]
+    return f"{cell(row.get('target') or '')}{outcome}"
 
 
 def cell(text: str) -> str:
