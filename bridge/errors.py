@@ -55,4 +55,4 @@ def did_you_mean(given: str, allowed: Iterable[str], shown: int = 12) -> str:
     # A nearest number is no help: 21 is not a slip for 32.
     nearest = [] if given.isdigit() else difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     listed = ", ".join(names[:shown]) + (f", ... ({len(names)} in all)" if len(names) > shown else "")
-    return (f"did you mean {nearest[0]!r}? " if nearest else "") + f"Allowed: {listed or 'none'}"
+    return (f"did you mean {nearest[0]!r}? Allowed" if nearest else "allowed") + f": {listed or 'none'}"

@@ -129,6 +129,9 @@ def find(given: str) -> Path:
     key = path.name.removesuffix(".yaml")
     if key in names and path.name == given:
         return names[key]
+    inside = [str(one) for one in (path.glob("*.yaml") if path.is_dir() else ())]
+    if inside:
+        raise InputError(f"{given} is a folder, not a config; give a file in it: {', '.join(sorted(inside)[:8])}.")
     raise InputError(f"There is no config {given!r}; {did_you_mean(key, names)} (or give the path of a YAML file).")
 
 
@@ -147,7 +150,8 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
         problem = getattr(error, "problem", None) or error
         raise ConfigError(f"{path} is not readable YAML{place} ({problem}); mend it.") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds {type(content).__name__}, not a table of settings; see `ventral configs`.")
+        held = "is empty" if content is None else f"holds {type(content).__name__}, not a table of settings"
+        raise ConfigError(f"{path} {held}; see `ventral configs`, or `ventral init` for one to begin with.")
     for override in overrides:
         _override(content, override)
     return parse(content)

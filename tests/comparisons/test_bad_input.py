@@ -103,6 +103,16 @@ def test_a_path_that_does_not_exist_never_runs_something_else(ventral: Ventral) 
     assert "There is no config 'somewhere/demo.yaml'" in only_sentence(error)
 
 
+def test_a_folder_and_an_empty_file_are_no_configs(ventral: Ventral, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("")
+    code, _, error = ventral("run", tmp_path)
+    assert code == 3
+    assert f"is a folder, not a config; give a file in it: {tmp_path / 'study.yaml'}" in only_sentence(error)
+    code, _, error = ventral("run", tmp_path / "study.yaml")
+    assert code == 2
+    assert "study.yaml is empty; see `ventral configs`" in only_sentence(error)
+
+
 def test_a_key_that_stands_twice(ventral: Ventral, tmp_path: Path) -> None:
     (tmp_path / "twice.yaml").write_text("seed: 1\nseed: 2\n")
     code, _, error = ventral("run", tmp_path / "twice.yaml")

@@ -297,7 +297,7 @@ def test_unknown_releases_and_ids(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> 
     registered(monkeypatch)
     with pytest.raises(ConfigError, match=r"no release of SAELens's registry; did you mean 'tiny-res'"):
         saes.load("tiny-re", SITE)
-    with pytest.raises(ConfigError, match=r"tiny-res has no dictionary None; Allowed: blocks.1.hook_resid_post"):
+    with pytest.raises(ConfigError, match=r"tiny-res has no dictionary None; allowed: blocks.1.hook_resid_post"):
         saes.load("tiny-res")
     with pytest.raises(ConfigError, match="no repository or revision 'lab/registered'"):
         saes.load("tiny-res", SITE)

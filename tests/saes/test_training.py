@@ -332,7 +332,7 @@ def test_a_learning_rate_that_diverges_is_named() -> None:
     [
         ([], "no dictionary to train"),
         ([job(k=33)], "k is 33 and the dictionary has 32 latents"),
-        ([job(site="blocks")], "'blocks' is not among the tokens' sites; Allowed: x, y"),
+        ([job(site="blocks")], "'blocks' is not among the tokens' sites; allowed: x, y"),
         ([job(), job()], r"Two dictionaries have the same name \(site, site\)"),
         ([job(), job(name="b", batch=100)], r"site and b differ in `batch` \(200, 100\)"),
         ([job(), job(name="b", epochs=3)], r"differ in `epochs` \(8, 3.0\)"),
