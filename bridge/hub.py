@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -181,6 +183,26 @@ def check_writable(repository: str) -> None:
 
 
 @contextmanager
+def _quiet() -> Iterator[None]:
+    """What libraries say while they fetch: nothing on standard output, where JSON may stand; bars on a terminal alone;
+    and of requests that fail, the error at the end."""
+    from huggingface_hub.utils import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    logger = logging.getLogger("huggingface_hub")
+    level, bars = logger.level, not are_progress_bars_disabled() and not sys.stderr.isatty()
+    logger.setLevel(logging.ERROR)
+    if bars:
+        disable_progress_bars()
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        logger.setLevel(level)
+        if bars:
+            enable_progress_bars()
+
+
+@contextmanager
 def fetching(what: str, doing: str = "fetched") -> Iterator[None]:
     """Turn what libraries raise when something cannot be fetched or read into one sentence about `what`.
 
@@ -188,7 +210,8 @@ def fetching(what: str, doing: str = "fetched") -> Iterator[None]:
     UnreachableError for the network and for what the hub refuses. Errors of other kinds pass.
     """
     try:
-        yield
+        with _quiet():
+            yield
     except UserError:
         raise
     except Exception as error:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from bridge.errors import UserError
+from bridge.errors import StorageError, UserError
 from comparisons.brainscore.command import app as brainscore_app
 from comparisons.command_parts import (
     ConfigArgument,
@@ -51,6 +51,14 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except MemoryError as error:
+        said = f" ({error})" if str(error) else ""
+        print(
+            f"error: Memory ran out{said}; give fewer draws, stimuli, sites or tokens, or a machine with more of it. "
+            "What was computed is kept: the same command goes on.",
+            file=sys.stderr,
+        )
+        sys.exit(StorageError.exit_code)
 
 
 @app.command()

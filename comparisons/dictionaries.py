@@ -122,6 +122,7 @@ def add_training(planner: Planner, spec: TrainSAE, model: ModelSpec) -> str:
                 "model_name": model.name,
                 "weights": _weights(source),
                 "stimuli": shown.name,
+                "stimuli_used": {"kind": getattr(shown, "kind", ""), "count": len(planner.loaded(shown))},
                 "model": model.content(),
             }
             trained = train(jobs, source, folder=work, metadata=about, progress=told, device=_device(planner))

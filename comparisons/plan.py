@@ -340,7 +340,8 @@ def make_plan(config: Config, store: Store, *, shown_only: bool = False) -> Plan
     Raises ConfigError and InputError for whatever can be known to fail before anything is computed.
     """
     if not config.comparisons:
-        raise ConfigError("comparisons: is empty; add at least one (such as {kind: rsa}).")
+        other = "; its dictionaries are trained by `ventral sae train` and `ventral sae release`" if config.saes else ""
+        raise ConfigError(f"comparisons: is empty; add at least one (such as {{kind: rsa}}){other}.")
     if asking := [one for one in config.comparisons if one.needs_models]:
         need_models(config, f"`kind: {getattr(asking[0], 'kind', '')}` compares networks")
     planner = Planner(config, store, shown_only=shown_only)

@@ -33,8 +33,10 @@ def verdicts(found: RunResults) -> pd.DataFrame:
     """A row a verdict, its reasons as one text."""
     import pandas as pd
 
+    from comparisons.results import Verdict
+
     rows = [{**one.model_dump(), "reasons": "; ".join(one.reasons)} for one in found.verdicts]
-    return pd.DataFrame(rows).drop(columns="numbers") if rows else pd.DataFrame()
+    return pd.DataFrame(rows, columns=[name for name in Verdict.model_fields if name != "numbers"])
 
 
 def grid(found: RunResults, measure: str) -> xr.DataArray:

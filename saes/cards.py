@@ -121,9 +121,10 @@ def _overview(cfgs: Mapping[str, Mapping[str, Any]], licence: str | None) -> str
 
 def _details(name: str, cfg: Mapping[str, Any]) -> str:
     about = dict(cfg.get("metadata") or {})
-    data = about.get("stimuli")
+    data, used = about.get("stimuli"), about.get("stimuli_used")
     lines = [f"## `{name}`", ""]
-    lines.append(f"Trained on: {_cell(data if not isinstance(data, dict) else json.dumps(data))}.")
+    count = f", {used['count']:,} stimuli of kind {used['kind']}" if isinstance(used, dict) else ""
+    lines.append(f"Trained on: {_cell(data if not isinstance(data, dict) else json.dumps(data))}{count}.")
     if found := about.get("measured"):
         lines.append(f"Explained variance when it was last loaded: {_number(found.get('explained_variance'))}.")
     lines += ["", "<details><summary>Configuration and provenance</summary>", "", "```json"]

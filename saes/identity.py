@@ -50,12 +50,12 @@ def check_model(metadata: Mapping[str, Any], model: Backbone | None) -> None:
         if (found := weights_sha256(model)) != weights:
             raise ConfigError(
                 f"The dictionary was trained on {trained or 'a model'} with weights {weights[:12]}..., and the model "
-                f"at hand, {model.name}, has weights {found[:12]}...: give the model that it was trained on, or force."
+                f"at hand, {model.name}, has weights {found[:12]}...: give the model that it was trained on."
             )
     elif trained and not same_model(str(trained), model.name):
         raise ConfigError(
             f"The dictionary was trained on {trained}, and the model at hand is {model.name}; give the model that it "
-            "was trained on, or force if these are two names of one."
+            "was trained on (`saes.load(..., force=True)` takes two names of one)."
         )
 
 
@@ -68,8 +68,7 @@ def check_site(sae: SparseAutoencoder, model: Backbone | None, site: str | None)
     wanted = None if site is None else plain_site(site)
     if wanted is not None and trained and wanted not in trained:
         raise ConfigError(
-            f"The dictionary was trained at {', '.join(named)}, and the site at hand is {site}; give that site's, or "
-            "force."
+            f"The dictionary was trained at {', '.join(named)}, and the site at hand is {site}; give that site's."
         )
     if model is None or not (places := trained or ([wanted] if wanted else [])):
         return
@@ -95,5 +94,5 @@ def check_activations(metadata: Mapping[str, Any], activations: object) -> None:
         raise InputError(
             f"The activations are of {manifest.get('model')} with weights {str(manifest.get('weights'))[:12]}..., and "
             f"the dictionary was trained on {metadata.get('model_name') or 'a model'} with weights "
-            f"{metadata['weights'][:12]}...; capture that model's, or force."
+            f"{metadata['weights'][:12]}...; capture that model's."
         )

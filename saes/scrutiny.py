@@ -45,7 +45,7 @@ def scrutinised(read: Read, activations: Given | None, name: str, least: float, 
         if read.scaling is not None and not force:
             raise InputError(
                 f"{name}: the inputs may have been scaled in training by statistics that the file does not hold; give "
-                "`activations` of its site, from which they are taken, or force to apply it as it stands."
+                "`activations` of its site, from which they are taken, or `force=True` to apply it as it stands."
             )
         return read.sae
     batch = _batch(read.sae, activations)
@@ -59,7 +59,7 @@ def scrutinised(read: Read, activations: Given | None, name: str, least: float, 
         also = "" if len(measured) == 1 else f" (inputs {how}; the better of {', '.join(measured)})"
         raise InputError(
             f"{name} explains {explained:.3f} of the variance of {metrics.tokens} tokens, less than {least:g}{also}: "
-            "is its normalisation lost, or are these another model's or site's activations? Force to use it anyway."
+            "is its normalisation lost, or are these another model's or site's activations? `force=True` takes it."
         )
     sae.config.metadata["measured"] = {
         "explained_variance": explained,

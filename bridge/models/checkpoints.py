@@ -116,7 +116,7 @@ def load_weights(module: nn.Module, path: Path, name: str) -> None:
 def _existing(path: Path) -> Path:
     if not Path(path).is_file():
         raise InputError(
-            f"There is no checkpoint at {path}; give an existing file, or leave `weights` out for untrained."
+            f"There is no checkpoint at {path.absolute()}; give an existing file, or state `untrained: true`."
         )
     return Path(path)
 

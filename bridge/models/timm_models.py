@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,8 +22,8 @@ class Timm(ModelSpec):
     """A network of timm: `resnet50.a1_in1k`, `resnetv2_50x1_bit`, `vit_base_patch14_dinov2`, `convnext_tiny`, ...
 
     Its blocks are found and checked by one forward pass; a network that is no sequence of residual blocks is
-    refused. timm draws ResNets with their last norm at zero, so that untrained blocks write nothing: state
-    `options: {zero_init_last: false}` where an untrained copy shall write.
+    refused. timm itself draws ResNets with their last norm at zero, so that untrained blocks write nothing; here an
+    untrained one writes, unless `options: {zero_init_last: true}` is stated.
     """
 
     kind: Literal["timm"] = "timm"
@@ -43,7 +44,12 @@ class Timm(ModelSpec):
         from bridge.models.checkpoints import weights_fingerprint
 
         path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
-        return {**super().fingerprint(), **weights_fingerprint(path), "versions": versions("timm")}
+        drawn_as = {} if self._has_weights else {"zero_init_last": self.options.get("zero_init_last", False)}
+        return {**super().fingerprint(), **weights_fingerprint(path), **drawn_as, "versions": versions("timm")}
+
+    @property
+    def _has_weights(self) -> bool:
+        return self.weights is not None and not self.untrained
 
     @override
     def to_fetch(self) -> list[tuple[str, int | None]]:
@@ -110,9 +116,15 @@ class Timm(ModelSpec):
                 if repository.endswith("/"):
                     repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
                 options["pretrained_cfg_overlay"] = {"hf_hub_id": f"{repository}@{self.revision}"}
-        with drawn(self.seed), fetching(f"timm's {self.architecture}"):
+        with fetching(f"timm's {self.architecture}"):
             try:
-                return timm.create_model(self.architecture, pretrained=pretrained, **options)
+                with drawn(self.seed):
+                    module = timm.create_model(self.architecture, pretrained=pretrained, **options)
+                takes = inspect.signature(type(module).__init__).parameters
+                if self._has_weights or "zero_init_last" in options or "zero_init_last" not in takes:
+                    return module
+                with drawn(self.seed):
+                    return timm.create_model(self.architecture, zero_init_last=False, **options)
             except (TypeError, ValueError, IndexError, AssertionError) as error:
                 raise ConfigError(
                     f"timm's {self.architecture} does not take the options {sorted(self.options)} ({error}); state "

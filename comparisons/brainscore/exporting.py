@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PLUGIN = Path(__file__).parent / "plugin"
 COPIED = ("model.py", "stream.py", "dictionary.py", "backbone.py", "weights.py")
 SUBMISSION = "submission.json"
-BUNDLED_BYTES = 45 * 2**20
+BUNDLED_BYTES = 45_000_000
 """Weights that may go into the zip, of 50 MB in all: they hardly shrink when they are packed."""
 
 
@@ -83,8 +83,8 @@ def export(
         size = sum(path.stat().st_size for path in (folder / "weights").glob("*")) if push is None else 0
         if size > BUNDLED_BYTES:
             raise ConfigError(
-                f"The weights take {size / 2**20:.0f} MiB, and Brain-Score takes a zip of 50 MB; put them into a "
-                "repository of the hub with --push user/name."
+                f"The weights take {size / 1e6:.0f} MB, and a zip for Brain-Score has room for "
+                f"{BUNDLED_BYTES / 1e6:.0f} MB of them; put them into a repository of the hub with --push user/name."
             )
         if (folder / "metadata.yaml").exists():
             exported.notices.append(

@@ -53,6 +53,8 @@ def registered(text: str) -> list[str | None]:
 def identifiers_of(folder: Path) -> list[str]:
     """The models of a plugin. Raises InputError for a folder that is none."""
     init = folder / "__init__.py"
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; give the one that `ventral brain-score export` wrote.")
     if not init.is_file():
         raise InputError(
             f"{folder} is no plugin: it has no __init__.py; give the folder that `ventral brain-score export` wrote."

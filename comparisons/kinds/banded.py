@@ -51,7 +51,7 @@ class BandedComparison(ComparisonSpec):
     """Every stimulus is left out once; ratios and penalty are chosen by leave-one-out within the other folds."""
     fold_seed: Seed = 0
     """Seed of the division into folds."""
-    draws: Annotated[int, Field(ge=0)] = 1000
+    draws: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
     """Bootstrap draws over stimuli and neuroids behind each interval; 0 for none."""
 
     @override

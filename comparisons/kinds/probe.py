@@ -52,7 +52,7 @@ class ProbeComparison(ComparisonSpec):
     cards: Annotated[int, Field(ge=0, le=12)] = 3
     """Feature cards in the report for every site of a trained network: from its most simple feature to its least. They
     need tuning and simplicity."""
-    permutations: Annotated[int, Field(ge=100)] = 2000
+    permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
     """Permutations of labels behind each test of tuning."""
     jitter: Annotated[int, Field(ge=0)] | None = None
     """Displace gratings by up to so many pixels; by default half a patch for networks that cut images into patches."""

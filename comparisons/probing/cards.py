@@ -57,10 +57,10 @@ def draw(
         features = chosen_features(found, one, count)
         scores = found.arrays.get(f"{one.name}|simplicity")
         for rank, feature in enumerate(features):
-            place = "Most simple" if rank == 0 else "Least simple" if rank == len(features) - 1 else "Between"
+            place = "The highest" if rank == 0 else "The lowest" if rank == len(features) - 1 else "Between"
             assert scores is not None
             subjects.append(Subject(one.name, one.site, codes, feature))
-            captions.append(f"{place} at its site.")
+            captions.append(f"{place} in Gabor simplicity at its site.")
             scored.append(float(scores[feature]))
     if not subjects:
         return

@@ -66,7 +66,7 @@ def release(
         return
     if repo is not None:
         check_writable(repo)  # before hours of work, not after
-    from comparisons.releasing.folder import found, judged, put
+    from comparisons.releasing.folder import below, found, judged, put
     from comparisons.running import announce, execute
 
     chosen = wanted(parsed, Planner(parsed, store), only or [])
@@ -91,9 +91,9 @@ def release(
     _tell(told, folder, pushed, repo, as_json)
     if short := [one for one in told if one.short]:
         raise QualityError(
-            f"{len(short)} of {len(told)} dictionaries are below the gates of the release and were not published "
-            f"({short[0].wanted.id}: {'; '.join(short[0].short)}); train them longer or with more latents, or lower "
-            "the gates (release.gates) for a reason that you state."
+            f"{len(short)} of {len(told)} dictionaries are below the gates of the release and were not published, but "
+            f"put into {below(folder)} ({short[0].wanted.id}: {'; '.join(short[0].short)}); train them longer or with "
+            "more latents, or lower the gates (release.gates) for a reason that you state."
         )
 
 
@@ -173,10 +173,10 @@ def _tell_plan(parsed: Config, store: Store, only: list[str], folder: Path, widt
         return
     print(f"{'':6}  {'':56} {'d':>6} {'latents':>8} {'k':>4} {'size':>9}")
     for row in rows:
-        k, state = "-" if row["k"] is None else row["k"], "there " if row["there"] else "to do "
+        k, state = "-" if row["k"] is None else row["k"], "there " if row["there"] else "to add"
         sizes = f"{row['d_in']:>6} {row['latents']:>8} {k:>4} {bytes_text(row['bytes']):>9}"
         print(f"{state}  {row['id']:56} {sizes}")
-    print(f"\n{len(rows)} dictionaries, {len(missing)} to train, {bytes_text(size)} in {folder}\n")
+    print(f"\n{len(rows)} dictionaries, {len(missing)} to add, {bytes_text(size)} in {folder}\n")
     if missing:
         print(f"Time and memory are not known: {unknown}" if unknown else as_text(predicted, fetched))
 

@@ -65,7 +65,8 @@ def paragraphs(results: RunResults) -> list[list[str]]:
     said += probed(results.results)
     if not said and not (results.verdicts or results.confusion):
         remarks.append("This run has no results for a trained network.")
-    return [*said, [*remarks, *_confusion(results), *_benchmarks(results), *_verdicts(results)]]
+    remarks += [*_confusion(results), *_benchmarks(results), *_verdicts(results), *_left_out(results)]
+    return [*said, remarks]
 
 
 def compared(results: Iterable[Result]) -> list[Result]:
@@ -112,6 +113,15 @@ def _verdicts(results: RunResults) -> list[str]:
         return [] if results.confusion else ["There are no verdicts in this run."]
     counts = Counter(verdict.answer for verdict in results.verdicts)
     return [f"Verdicts: {listed([f'{count} {answer}' for answer, count in counts.items()])}."]
+
+
+def _left_out(results: RunResults) -> list[str]:
+    """That something was left out of the whole run: sites that could not be compared, images that could not be read."""
+    told = list(dict.fromkeys(results.dropped))
+    if not told:
+        return []
+    first = told[0] if len(told[0]) <= 160 else f"{told[0][:159]}\N{HORIZONTAL ELLIPSIS}"
+    return [f"Left out{f' ({len(told)} notes in the report)' if len(told) > 1 else ''}: {first.rstrip('.')}."]
 
 
 def _confusion(results: RunResults) -> list[str]:

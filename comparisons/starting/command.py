@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +29,8 @@ def init(
             return
         for name in written:
             print(f"wrote {folder / name}")
-        print(f"\nNext: put your images and recordings there, then\n  cd {folder}\n  ventral init . --check")
+        there = shlex.quote(str(folder))
+        print(f"\nNext: put your images and recordings there, then\n  cd {there}\n  ventral init . --check")
         return
     from comparisons.starting.missing import findings
 

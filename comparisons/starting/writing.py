@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bridge.errors import InputError
+from bridge.errors import InputError, StorageError
 from bridge.store import write_together
 
 FILES = Path(__file__).parent / "files"
@@ -26,7 +26,7 @@ def start(folder: Path) -> list[str]:
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
+            raise StorageError(
                 f"{folder} cannot be made ({error.strerror}); name a folder that you can write."
             ) from error
     write_together({folder / name: path.read_bytes() for name, path in sources.items()})

@@ -68,7 +68,8 @@ def network_variability(
     first = levels[sources[0]]
     reasons = [
         f"t from the first stage is {first[0]:.2f} [{first[1]:.2f}, {first[2]:.2f}] over {len(trained)} trained "
-        f"network(s); over all stages its interval lies in [{levels[worst][1]:.2f}, {levels[best][2]:.2f}]"
+        f"network{'s' * (len(trained) != 1)}; over all stages its interval lies in "
+        f"[{levels[worst][1]:.2f}, {levels[best][2]:.2f}]"
     ]
     if untrained:
         levels_untrained = [over_seeds([one[name] for one in untrained if name in one])[0] for name in sources]
@@ -82,7 +83,7 @@ def network_variability(
         ends = [over_seeds([one[name] for one in plain if name in one]) for name in plain[0]]
         twin = max(max(abs(low), abs(high)) for _, low, high in ends)
         numbers |= {"|t| plain, upper": twin, "plain twins": float(len(plain))}
-        reasons.append(f"in {len(plain)} plain twin(s) |t| is below {twin:.2f} at every stage")
+        reasons.append(f"in {len(plain)} plain twin{'s' * (len(plain) != 1)} |t| is below {twin:.2f} at every stage")
     if len(trained) < SEEDS:
         reasons.append(f"an architecture is judged by at least {SEEDS} seeds; {len(trained)} given")
         return _said(subject, "INCONCLUSIVE", reasons, numbers)

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bridge.store import Store
+from comparisons.cli import main
 from comparisons.config import load, parse, shipped
 from comparisons.plan import Planner, plan_capture
 
@@ -47,6 +48,19 @@ except SystemExit as stop:
     run = subprocess.run([sys.executable, "-c", again], capture_output=True, text=True)
     assert run.stdout.splitlines()[-1] == "0 False", run.stderr
     assert "nothing to compute" in run.stderr
+
+
+def test_memory_that_runs_out_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full() -> None:
+        raise MemoryError("Unable to allocate 137. GiB")
+
+    monkeypatch.setattr("comparisons.cli.app", full)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 5
+    assert capsys.readouterr().err.startswith("error: Memory ran out (Unable to allocate 137. GiB); give fewer draws")
 
 
 def test_shipped_configs_are_listed_and_valid(ventral: Ventral) -> None:

@@ -114,7 +114,8 @@ def transport(networks: Mapping[str, Mapping[str, Mapping[str, Pairs]]]) -> Iter
         "stages at that distance. Thin lines: single networks; bands: Student's 95% interval over them. In a residual "
         "stream t stays near 1 however far (dotted line at 1); where each stage replaces its input it is 0 after one "
         f"block. Dashed: the bound of the rule, {PASSED_ON:g}; grey: within {LOST:g} of 0, where the plain twin must "
-        "lie. t near 1 is what the architecture gives: an untrained copy is shown beside and never subtracted.",
+        "lie. t near 1 is what the architecture gives"
+        + (": an untrained copy is shown beside and never subtracted." if "untrained" in shown else "."),
         words="; ".join(_in_words(name, own) for name, own in levels.items()),
         figure=figure,
     )

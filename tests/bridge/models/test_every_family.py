@@ -33,11 +33,11 @@ NETWORKS = {
          "options": {"groups": 2, "width_per_group": 4}}, 1, (1, 1), 0, 16, 5,
     ),
     "timm-basic": (
-        {"kind": "timm", "architecture": "resnet18", "image_size": 32,
-         "options": {**TIMM_RESNET, "zero_init_last": False}}, 1, (1, 1), 0, 5, 5,
+        {"kind": "timm", "architecture": "resnet18", "image_size": 32, "options": TIMM_RESNET}, 1, (1, 1), 0, 5, 5,
     ),
     "timm-basic-zero-write": (
-        {"kind": "timm", "architecture": "resnet18", "image_size": 32, "options": TIMM_RESNET}, 1, (1, 1), 0, 5, 5,
+        {"kind": "timm", "architecture": "resnet18", "image_size": 32,
+         "options": {**TIMM_RESNET, "zero_init_last": True}}, 1, (1, 1), 0, 5, 5,
     ),
     "timm-se-droppath-blur": (
         {"kind": "timm", "architecture": "resnetblur50", "image_size": 64,

@@ -65,6 +65,20 @@ def test_pickled_objects_are_refused_and_not_run(tmp_path, monkeypatch):
     assert not Path("ran").exists()
 
 
+def test_untrained_networks_of_timm_write(tmp_path):
+    """timm draws the last norm of a ResNet's block as zero; what then stands for 'untrained' is the stem alone."""
+    small = {"kind": "timm", "name": "net", "architecture": "resnet18", "options": {"channels": [8, 8, 8, 8]}}
+    drawn = {name: load({**small, **more}) for name, more in (("default", {}), ("again", {}), ("seed", {"seed": 1}))}
+    gains = {name: net.module.layer1[0].bn2.weight for name, net in drawn.items()}
+    assert (gains["default"] == 1).all()
+    first = {name: net.module.conv1.weight for name, net in drawn.items()}
+    assert torch.equal(first["default"], first["again"])
+    assert not torch.equal(first["default"], first["seed"])
+    zero = {**small, "options": {**small["options"], "zero_init_last": True}}
+    assert (load(zero).module.layer1[0].bn2.weight == 0).all()
+    assert spec_of(zero).fingerprint() != spec_of(small).fingerprint()
+
+
 def test_bad_checkpoints_are_named(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x10\x00\x00")
     with pytest.raises(InputError, match=r"cut\.safetensors cannot be read"):

@@ -132,8 +132,8 @@ def test_a_dry_run_says_sites_widths_and_bytes(recipe: Path, ventral: Ventral, t
     out = tmp_path / "out"
     code, said, _ = ventral("sae", "release", recipe, "--dry-run", "--out", out)
     assert code == 0
-    assert [line.split()[:6] for line in said.split("dictionaries, ")[0].splitlines() if line.startswith("to do")] == [
-        ["to", "do", f"{site}/topk", "32", "64", "12"] for site in SITES
+    assert [line.split()[:6] for line in said.split("dictionaries, ")[0].splitlines() if line.startswith("to add")] == [
+        ["to", "add", f"{site}/topk", "32", "64", "12"] for site in SITES
     ]
     code, said, _ = ventral("sae", "release", recipe, "--dry-run", "--json", "--out", out)
     rows = json.loads(said)["dictionaries"]
@@ -194,6 +194,8 @@ def test_from_a_recipe_to_the_hub(
     for cell in ("64", "12", f"{first['explained_variance']:.4g}", f"{first['l0']:.4g}", "mit"):
         assert f" {cell} |" in rows[0]
     assert 'SAE.from_pretrained("lab/demo"' in page
+    used = json.loads((out / ids[0] / "cfg.json").read_text())["metadata"]["stimuli_used"]
+    assert f", {used['count']:,} stimuli of kind {used['kind']}." in page
     assert 'saes.load("lab/demo"' in page
 
     # Again: nothing is trained, nothing is committed.

@@ -60,3 +60,11 @@ def test_cards_are_chosen_by_it(run_of: RunOf) -> None:
     choices = {attribute: values for attribute, _, values in card_choices(cards, found)}
     assert choices["region"] == ["V1", "IT"], "as the synthetic run has it, in ventral order"
     assert "region" not in {attribute for attribute, _, _ in card_choices(cards, closest_regions([]))}
+
+
+def test_a_region_that_the_network_is_not_surely_like_is_none_to_be_closest_to() -> None:
+    sure = results({(EARLY, "V1"): 0.1, (LATE, "V1"): 0.02}, interval=(0.01, 0.2))
+    unsure = results({(EARLY, "IT"): 0.001, (LATE, "IT"): 0.0005}, interval=(-0.05, 0.05))
+    found = closest_regions([*sure, *unsure])
+    assert {found.of("net", EARLY), found.of("net", LATE)} == {"V1"}
+    assert closest_regions(unsure).regions == {}

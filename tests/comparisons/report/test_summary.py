@@ -9,6 +9,7 @@ from comparisons.report import summary, wording
 from comparisons.results import Result, RunResults
 
 RunOf = Callable[..., RunResults]
+LEFT_OUT = "Left out: 2 images could not be read: a.png, b.png."
 
 
 def result(model: str, role: str, block: int, estimate: float, **fields: Any) -> Result:
@@ -39,7 +40,7 @@ def test_best_site_with_its_evidence(run_of: RunOf) -> None:
     assert "The best site of an untrained network is lower for IT (0.120)" in text
     assert "the two 95% intervals overlap for IT; the difference itself was not tested here." in text
     assert "picked among 2 sites" in text
-    assert text.endswith("There are no verdicts in this run.")
+    assert text.endswith(f"There are no verdicts in this run. {LEFT_OUT}")
 
 
 def test_untrained_networks_that_win_are_said_to_win(run_of: RunOf) -> None:
@@ -140,6 +141,7 @@ def test_of_many_panels_the_pattern_is_told_and_no_more(run_of: RunOf) -> None:
     assert remarks == [
         "Each best site was picked among 2 sites on the same data that it is reported on, which favours high numbers.",
         "There are no verdicts in this run.",
+        LEFT_OUT,
     ]
 
 
@@ -153,7 +155,7 @@ def test_of_many_panels_a_terminal_gets_a_table(run_of: RunOf) -> None:
         "simulated two  0.20 / 0.15 / 0.18  0.15 / 0.10 / 0.13  0.10 / 0.05 / 0.11",
     ]
     assert "no difference was tested" in lines[4]
-    assert lines[5].endswith("There are no verdicts in this run.")
+    assert lines[5].endswith(f"There are no verdicts in this run. {LEFT_OUT}")
 
 
 def test_of_many_panels_what_is_missing_is_not_said(run_of: RunOf) -> None:
@@ -205,3 +207,11 @@ def test_what_describes_a_network_by_itself_is_told_along_it(run_of: RunOf) -> N
     told = said(run_of, *(result("net", "trained", block, share, **about) for block, share in ((0, 0.83), (8, 0.3))))
     assert "net (trained), from the stem to its end: Gabor simplicity, median 0.83, 0.30." in told
     assert "no results" not in told
+
+
+def test_of_much_that_was_left_out_the_first_is_told_with_the_count(run_of: RunOf) -> None:
+    many = run_of(blocks=1, dropped=("net blocks.0.hook_write was left out: constant" * 9, "b", "b", "c"))
+    told = summary.sentences(many)[-1]
+    assert "Left out (3 notes in the report): net blocks.0.hook_write" in told
+    assert told.endswith("\u2026.")
+    assert "Left out" not in summary.sentences(run_of(blocks=1, dropped=()))[-1]
