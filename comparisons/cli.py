@@ -144,14 +144,17 @@ def list_configs(as_json: JsonOption = False) -> None:
 
     from comparisons.config import shipped
 
-    titles = {
-        name: yaml.safe_load(path.read_text(encoding="utf-8")).get("title", "") for name, path in shipped().items()
-    }
+    rows = []
+    for name, path in shipped().items():
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        trains = "sae release" if "release" in content else "sae train"
+        command = f"ventral {'run' if content.get('comparisons') else trains}"
+        rows.append({"name": name, "command": command, "title": content.get("title", ""), "path": str(path)})
     if as_json:
-        print_json([{"name": name, "title": title, "path": str(shipped()[name])} for name, title in titles.items()])
+        print_json(rows)
         return
-    for name, title in titles.items():
-        print(f"{name:28} {title}")
+    for row in rows:
+        print(f"{row['name']:28} {row['command']:20} {row['title']}")
 
 
 @app.command()

@@ -49,7 +49,7 @@ EXIT_CODES = {
     2: "the command or the config asks for what does not exist or does not fit together",
     3: "a file, an image, a checkpoint or a table is not what it was said to be",
     4: "something has to be fetched or pushed and cannot be: no network, no token, or the server refuses",
-    5: "a folder cannot be written: read-only, full, or held by another run",
+    5: "a folder cannot be written: read-only, full, or held by another run; or memory ran out",
     6: "`sae release`: some dictionaries are below the gates and were not published; all else was done",
     INTERRUPTED: "ended by Ctrl-C; the same command goes on from there",
 }

@@ -73,7 +73,7 @@ class Left:
         so_far = time.monotonic() - self._began[name]
         if share >= LEAST_SHARE:
             return so_far * (1 - share) / share
-        return None if expected is None else max(expected - so_far, 0.0)
+        return None if expected is None or so_far > expected else expected - so_far
 
     def text(self) -> str:
         """Of all stages, in words; nothing where none of them is known."""

@@ -101,7 +101,7 @@ def test_json_is_all_that_is_printed(
     found = json.loads(said)
     assert found
     if words == ["configs"]:
-        assert {"name", "title", "path"} == set(found[0])
+        assert {"name", "command", "title", "path"} == set(found[0])
     if words == ["doctor"]:
         assert found["problems"] == []
         assert "torch" in found["Packages"]
