@@ -105,6 +105,15 @@ def _cache_of(repository: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / ("models--" + repository.replace("/", "--"))
 
 
+def check_reachable(repository: str) -> None:
+    """One request to the hub for a repository. Raises UnreachableError without a network, ConfigError where there is no
+    such repository."""
+    from huggingface_hub import HfApi
+
+    with fetching(repository):
+        HfApi().model_info(repository, timeout=20)
+
+
 def is_cached(repository: str) -> bool:
     """Whether the local cache holds weights of a repository, of whatever commit."""
     endings = {".safetensors", ".bin", ".pt", ".pth"}

@@ -59,13 +59,8 @@ class Timm(ModelSpec):
 
         from bridge.hub import to_fetch
 
-        config = timm.get_pretrained_cfg(self.architecture)
-        if config is None or not config.hf_hub_id:
-            return []  # building it says what is wrong, or fetches from elsewhere
-        repository = str(config.hf_hub_id)
-        if repository.endswith("/"):
-            repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
-        return to_fetch(repository)
+        # Where nothing is named, building it says what is wrong, or fetches from elsewhere.
+        return to_fetch(_repository_of(timm.get_pretrained_cfg(self.architecture)))
 
     @override
     def build(self) -> Backbone:
@@ -95,7 +90,7 @@ class Timm(ModelSpec):
     def _module(self) -> nn.Module:
         import timm
 
-        from bridge.hub import fetching
+        from bridge.hub import check_reachable, fetching, to_fetch
 
         base = self.architecture.partition(".")[0]
         if base not in (known := timm.list_models()):
@@ -107,15 +102,15 @@ class Timm(ModelSpec):
             if config is None or not config.has_weights:
                 tags = timm.list_pretrained(f"{base}.*") or timm.list_pretrained(f"*{base}*")
                 raise ConfigError(f"timm has no weights for {self.architecture!r}; {did_you_mean(base, tags)}.")
+            repository = _repository_of(config)
             if self.revision is not None:
-                if not config.hf_hub_id:
+                if repository is None:
                     raise ConfigError(
                         f"The weights of {self.architecture} do not come from the hub; leave `revision` out."
                     )
-                repository = str(config.hf_hub_id)
-                if repository.endswith("/"):
-                    repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
                 options["pretrained_cfg_overlay"] = {"hf_hub_id": f"{repository}@{self.revision}"}
+            if to_fetch(repository):
+                check_reachable(str(repository))  # at once: timm's own request is tried again for a minute
         with fetching(f"timm's {self.architecture}"):
             try:
                 with drawn(self.seed):
@@ -130,6 +125,16 @@ class Timm(ModelSpec):
                     f"timm's {self.architecture} does not take the options {sorted(self.options)} ({error}); state "
                     "those that it takes."
                 ) from error
+
+
+def _repository_of(config: Any) -> str | None:
+    """The hub's repository of pretrained weights, as timm's metadata name it; None where they come from elsewhere."""
+    if config is None or not config.hf_hub_id:
+        return None
+    repository = str(config.hf_hub_id)
+    if repository.endswith("/"):
+        repository += f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
+    return repository
 
 
 def preprocessing_of(module: nn.Module, image_size: int | None = None) -> Preprocessing:
