@@ -128,7 +128,7 @@ def _device(told: Told) -> Iterator[str]:
             told.row("Device", f"cuda:{index}", f"{about.name}, {about.total_memory / 2**30:.0f} GiB")
     else:
         threads = torch.get_num_threads()
-        told.row("Device", "cpu", f"{os.cpu_count()} processors, {threads} threads (no CUDA device)")
+        told.row("Device", "cpu", f"processors: {os.cpu_count()}, threads: {threads} (no CUDA device)")
     yield from ()
 
 

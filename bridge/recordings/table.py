@@ -103,7 +103,10 @@ class TableRecordings(RecordingsSpec):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:150]
+            mark = getattr(error, "problem_mark", None)
+            place = f" at line {mark.line + 1}" if mark else ""
+            told = " ".join(str(getattr(error, "problem", None) or error).split())[:150]
+            why = "no such file" if isinstance(error, FileNotFoundError) else f"{told}{place}"
             raise InputError(
                 f"The description {path} of table {self.path} cannot be read ({why}); write one that names the "
                 "columns, such as `region: area`."

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from comparisons.report.wording import markdown_table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from comparisons.brainscore.preparing import Ingredients
 
 KINDS = {
@@ -23,17 +25,19 @@ FILES = {
     "model.py": "what Brain-Score asks for: get_model, get_layers, get_bibtex, and the preparation of images",
     "stream.py": "the network with features of its residual stream, one module",
     "dictionary.py": "a sparse autoencoder at inference",
-    "backbone.py, network.py": "the network, made by its library or (network.py) by its own code",
+    "backbone.py": "the network, made by its library",
+    "network.py": "the network's own code",
     "weights.py": "weights from here or from the hub, held against their sha256",
     "submission.json": "network, sites, dictionaries, latents, preprocessing: everything that differs between models",
-    "region_layer_map/, region_choice.json": "each region's layer, and the scores that it was chosen from",
+    "region_layer_map/": "each region's layer",
+    "region_choice.json": "the scores that the layers were chosen from",
     "test.py": "tests that need no benchmark",
 }
 POOLS = {"mean": "the mean over places", "max": "the maximum over places", "class": "the class token"}
 
 
-def readme(ready: Ingredients, about: Mapping[str, Any]) -> str:
-    """README.md."""
+def readme(ready: Ingredients, about: Mapping[str, Any], folder: Path) -> str:
+    """README.md, of the files that are in the plugin's folder."""
     from importlib.metadata import version
 
     spec = ready.parts.spec
@@ -55,7 +59,9 @@ def readme(ready: Ingredients, about: Mapping[str, Any]) -> str:
         f"{ready.backbone.degrees:g} degrees of visual angle on {about['preprocessing']['size']} pixels; "
         f"behaviour is read from `{next(iter(about['models'].values()))['readout']}`.",
         "## Files",
-        markdown_table(["file", "what"], [[f"`{name}`", what] for name, what in FILES.items()]),
+        markdown_table(
+            ["file", "what"], [[f"`{name}`", what] for name, what in FILES.items() if (folder / name).exists()]
+        ),
         "## Provenance",
         f"Exported by ventral-bridge {version('ventral-bridge')} from the config `{ready.config.name}` (seed "
         f"{ready.config.seed}); torch {version('torch')}. `submission.json` states the network, its sites and every "

@@ -157,7 +157,7 @@ def write_plugin(folder: Path, ready: Ingredients) -> None:
     (folder / "__init__.py").write_text(registration(spec.identifiers()))
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in requirements(ready.made)))
     (folder / "citation.bib").write_text(spec.bibtex + ("\n" if spec.bibtex else ""))
-    (folder / "README.md").write_text(readme(ready, about), encoding="utf-8")
+    (folder / "README.md").write_text(readme(ready, about, folder), encoding="utf-8")
     if spec.metadata:
         from comparisons.brainscore.metadata import metadata
 

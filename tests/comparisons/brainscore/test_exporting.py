@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,9 @@ def test_a_plugin_is_whole(plugin: Path) -> None:
     card = (plugin / "README.md").read_text()
     assert EARLY in card
     assert "all latents" in card
+    listed = re.findall(r"^\| `([^`]+)` \|", card.partition("## Files")[2].partition("## ")[0], re.MULTILINE)
+    assert listed
+    assert all((plugin / name).exists() for name in listed), listed
     assert not (plugin / "metadata.yaml").exists()
     with imported(plugin) as model:
         module = model.get_module("net-latents")
