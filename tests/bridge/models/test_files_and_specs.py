@@ -179,7 +179,7 @@ def test_without_a_network_one_sentence(monkeypatch, tmp_path):
         with pytest.raises(UnreachableError, match="facebook/dinov2-base cannot be fetched") as caught:
             call()
         assert "\n" not in str(caught.value)
-    with pytest.raises(UnreachableError, match="timm/resnet18.a1_in1k cannot be fetched"):
+    with pytest.raises(UnreachableError, match=r"timm/resnet18\.a1_in1k cannot be fetched"):
         load({"kind": "timm", "name": "r", "architecture": "resnet18.a1_in1k", "weights": "pretrained"})
     with pytest.raises(InputError, match=r"model folder .* cannot be read"):
         load({"kind": "hf-vision", "name": "none", "model": str(tmp_path)})
