@@ -26,14 +26,14 @@ def run(
     config: str | Path | Mapping[str, Any] | Config,
     out: str | Path | None = None,
     *,
-    set: Sequence[str] = (),
+    set: str | Sequence[str] = (),
     progress: bool = True,
 ) -> RunResults:
     """Run a config and leave results, report and figures in `out` (default: runs/NAME), as `ventral run` does.
 
     `config` is the name of one that ships, the path of a YAML file, its content as plain values, or a
-    `comparisons.config.Config`; `set` changes values of the first two, such as ["seed=1", "models.0.seed=2"]. What the
-    cache holds is not computed again. Progress goes to standard error.
+    `comparisons.config.Config`; `set` changes values of the first two: "seed=1", or several as a list. What the cache
+    holds is not computed again. Progress goes to standard error.
 
     Raises InputError for a config that is not there, ConfigError (one sentence a field) for one that is not valid, and
     what `comparisons.running.run` raises.
@@ -44,7 +44,7 @@ def run(
     from comparisons.progress import make_reporter
 
     if isinstance(config, str | Path):
-        parsed = configs.load(str(config), set)
+        parsed = configs.load(str(config), [set] if isinstance(set, str) else set)
     elif set:
         raise InputError("`set` changes configs that are named; change the values that you give.")
     else:

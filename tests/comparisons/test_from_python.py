@@ -45,6 +45,8 @@ def test_values_are_changed_by_name_only(folder: Path) -> None:
         run(CONFIG, folder / "x", set=["seed=1"])
     with pytest.raises(ConfigError, match="seed"):
         run(folder / "small.yaml", folder / "x", set=["seed=none"])
+    with pytest.raises(ConfigError, match="seed"):
+        run(folder / "small.yaml", folder / "x", set="seed=none")
     with pytest.raises(InputError, match="no config"):
         run("nothing", folder / "x")
     with pytest.raises(InputError, match="no finished run"):
