@@ -67,7 +67,8 @@ def main() -> int:
             rows = [row for row in rows if row["benchmark"] != name] + new
             rows.sort(key=lambda row: NAMES.index(row["benchmark"]) if row["benchmark"] in NAMES else len(NAMES))
         keep(rows, given.json, given.table, given.readme)
-    keep(rows, given.json, given.table, given.readme)
+    if not given.only:
+        keep(rows, given.json, given.table, given.readme)
     for row in rows:
         print(f"{row['benchmark']:12} {row['name'][:64]:64} " + " ".join(f"{text:>10}" for text in shown(row)))
     for name in failed:
@@ -144,7 +145,7 @@ def where(row: dict[str, Any]) -> str:
 
 def aimed(row: dict[str, Any]) -> str:
     """What was aimed at, and whether it was reached."""
-    outcome = {True: ": met", False: ": **missed**"}.get(row.get("met"), "")  # type: ignore[arg-type]
+    outcome = "" if row.get("met") is None else ": met" if row["met"] else ": **missed**"
     return f"{cell(row.get('target') or '')}{outcome}"
 
 

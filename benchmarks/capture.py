@@ -534,6 +534,9 @@ def main() -> None:
     rows: list[Row] = []
     for name in given.only or PARTS:
         for row in PARTS[name](setting):
+            counted = row.name.startswith("(g)") or row.note.startswith(f"{images} images")  # the row says how many
+            if row.ours is not None and not counted:
+                row.note = ", ".join(filter(None, (f"{images} images", row.note)))
             rows.append(row)
             numbers = ["" if value is None else f"{value:.2f}" for value in (row.ours, row.theirs, row.ratio, row.cpu)]
             difference = "" if row.difference is None else f"{row.difference:.1e}"

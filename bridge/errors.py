@@ -56,3 +56,10 @@ def did_you_mean(given: str, allowed: Iterable[str], shown: int = 12) -> str:
     nearest = [] if given.isdigit() else difflib.get_close_matches(given, names, n=1, cutoff=0.5)
     listed = ", ".join(names[:shown]) + (f", ... ({len(names)} in all)" if len(names) > shown else "")
     return (f"did you mean {nearest[0]!r}? Allowed" if nearest else "allowed") + f": {listed or 'none'}"
+
+
+def where_and_why(error: Exception) -> str:
+    """Why a text file could not be read, to stand after its name: ` at line 2 (...)` of YAML, else ` (...)`."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(problem or error).split())[:150]
+    return f"{f' at line {mark.line + 1}' if mark else ''} ({why})"

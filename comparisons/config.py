@@ -20,7 +20,7 @@ import yaml
 from pydantic import Field, field_validator
 
 from bridge.devices import resolved
-from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.errors import ConfigError, InputError, did_you_mean, where_and_why
 from bridge.models import AnyModel
 from bridge.recordings import AnyRecordings
 from bridge.spec import Seed, Spec, tagged_union
@@ -145,10 +145,7 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
-        where = getattr(error, "problem_mark", None)
-        place = f" at line {where.line + 1}" if where else ""
-        problem = getattr(error, "problem", None) or error
-        raise ConfigError(f"{path} is not readable YAML{place} ({problem}); mend it.") from error
+        raise ConfigError(f"{path} is not readable YAML{where_and_why(error)}; mend it.") from error
     if not isinstance(content, dict):
         held = "is empty" if content is None else f"holds {type(content).__name__}, not a table of settings"
         raise ConfigError(f"{path} {held}; see `ventral configs`, or `ventral init` for one to begin with.")

@@ -43,12 +43,13 @@ class Timm(ModelSpec):
         from bridge.hub import versions
         from bridge.models.checkpoints import weights_fingerprint
 
-        path = self.weights if isinstance(self.weights, Path) and not self.untrained else None
+        path = self.weights if isinstance(self.weights, Path) and self._has_weights else None
         drawn_as = {} if self._has_weights else {"zero_init_last": self.options.get("zero_init_last", False)}
         return {**super().fingerprint(), **weights_fingerprint(path), **drawn_as, "versions": versions("timm")}
 
     @property
     def _has_weights(self) -> bool:
+        """Whether weights replace those that are drawn."""
         return self.weights is not None and not self.untrained
 
     @override

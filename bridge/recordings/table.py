@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from bridge.errors import ConfigError, InputError, did_you_mean
+from bridge.errors import ConfigError, InputError, did_you_mean, where_and_why
 from bridge.recordings.base import RecordingsSpec
 from bridge.recordings.selection import aligned, of_regions
 from bridge.spec import Spec
@@ -103,13 +103,9 @@ class TableRecordings(RecordingsSpec):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            mark = getattr(error, "problem_mark", None)
-            place = f" at line {mark.line + 1}" if mark else ""
-            told = " ".join(str(getattr(error, "problem", None) or error).split())[:150]
-            why = "no such file" if isinstance(error, FileNotFoundError) else f"{told}{place}"
             raise InputError(
-                f"The description {path} of table {self.path} cannot be read ({why}); write one that names the "
-                "columns, such as `region: area`."
+                f"The description {path} of table {self.path} cannot be read{where_and_why(error)}; write one that "
+                "names the columns, such as `region: area`."
             ) from error
         if content is not None and not isinstance(content, dict):
             raise ConfigError(f"{path} holds {type(content).__name__}; expected a table of settings.")

@@ -15,7 +15,7 @@ from bridge.errors import InputError
 from bridge.spec import Seed, Spec
 from bridge.store import write_atomically
 from comparisons.features import Features, Pool, site_features
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 from comparisons.responses import add_responses, comparable, load_responses
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class BandedComparison(ComparisonSpec):
     """Every stimulus is left out once; ratios and penalty are chosen by leave-one-out within the other folds."""
     fold_seed: Seed = 0
     """Seed of the division into folds."""
-    draws: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    draws: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 1000
     """Bootstrap draws over stimuli and neuroids behind each interval; 0 for none."""
 
     @override

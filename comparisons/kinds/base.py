@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from comparisons.plan import Planner
 
 
+MOST_DRAWS = 1_000_000
+"""Most bootstrap draws or permutations of a comparison: beyond it their tables fill the memory of most machines."""
+
+
 class ComparisonSpec(Spec):
     """One comparison of a config; a kind adds its own fields and a literal `kind`."""
 

@@ -15,7 +15,7 @@ from typing_extensions import override
 from bridge.spec import Spec
 from bridge.store import write_atomically
 from comparisons.features import Pool, labelled, parted, site_features
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 from comparisons.responses import add_responses, comparable, load_responses
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class EncodingComparison(ComparisonSpec):
     """Column of the stimulus table whose values are balanced over splits, such as `object_name`."""
     select: Selection | None = None
     """Choose the best site of each model and region on one part of the stimuli and report on the other."""
-    draws: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    draws: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 1000
     """Bootstrap draws over neuroids and held-out stimuli behind each interval of `r`; 0 for none."""
-    permutations: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
+    permutations: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 5000
     """Permutations of held-out stimuli behind each p of `r` against zero; 0 for none. The maps of this test are fitted
     on one half of the stimuli and judged on the other, because overlapping splits have no exact test."""
 

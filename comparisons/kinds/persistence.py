@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from bridge.spec import Seed, Spec
 from comparisons.baselines import BASELINES, Baseline
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 
 if TYPE_CHECKING:
     from comparisons.plan import Planner
@@ -44,9 +44,9 @@ class PersistenceComparison(ComparisonSpec):
     """Drawn objects, for what is decoded of objects; 0 for none."""
     gratings: Annotated[int, Field(ge=120)] | None = None
     """At most so many of the 720 gratings: fewer are quicker and leave wider intervals."""
-    permutations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    permutations: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 20
     """Permutations of labels behind each floor."""
-    draws: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
+    draws: Annotated[int, Field(ge=100, le=MOST_DRAWS)] = 1000
     """Bootstrap draws of cells behind each standard error."""
     baselines: list[Baseline] = list(BASELINES)
     """What stands beside the networks; never subtracted."""

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from bridge.spec import Seed
 from bridge.store import write_atomically
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 
 if TYPE_CHECKING:
     from bridge.models import ModelSpec
@@ -52,7 +52,7 @@ class ProbeComparison(ComparisonSpec):
     cards: Annotated[int, Field(ge=0, le=12)] = 3
     """Feature cards in the report for every site of a trained network: from its most simple feature to its least. They
     need tuning and simplicity."""
-    permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 2000
+    permutations: Annotated[int, Field(ge=100, le=MOST_DRAWS)] = 2000
     """Permutations of labels behind each test of tuning."""
     jitter: Annotated[int, Field(ge=0)] | None = None
     """Displace gratings by up to so many pixels; by default half a patch for networks that cut images into patches."""

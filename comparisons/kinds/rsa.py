@@ -17,7 +17,7 @@ from bridge.errors import InputError
 from bridge.store import write_atomically
 from bridge.streams import Site
 from comparisons.features import Features, labelled, site_features
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 from comparisons.predicting.sizes import Size, correlated
 from comparisons.references import AnyReference, fingerprint, reference_rdms
 from comparisons.responses import comparable
@@ -43,9 +43,9 @@ class RSAComparison(ComparisonSpec):
     measures: Annotated[list[Measure], Field(min_length=1)] = ["spearman", "corr"]
     """How model and brain RDMs are compared: rank correlation (spearman, rho-a, tau-a), Pearson correlation or cosine
     of dissimilarities, or the same whitened by the covariance of noisy dissimilarities (corr_cov, cosine_cov)."""
-    draws: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    draws: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 1000
     """Bootstrap draws over stimuli and subjects behind each interval; 0 for none."""
-    permutations: Annotated[int, Field(ge=0, le=1_000_000)] = 5000
+    permutations: Annotated[int, Field(ge=0, le=MOST_DRAWS)] = 5000
     """Permutations of the stimuli behind each p against zero (for cosines against chance, which is not zero; for tau-a
     those of rho-a, which has the same null hypothesis); 0 for no p."""
     references: list[AnyReference] = []

@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from bridge.spec import Seed
 from bridge.store import write_atomically
-from comparisons.kinds.base import ComparisonSpec
+from comparisons.kinds.base import MOST_DRAWS, ComparisonSpec
 from comparisons.networks import Network, model_of, names_codes, networks_of
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class VariabilityComparison(ComparisonSpec):
     are oriented patterns as well)."""
     factors: list[str] | None = None
     """Columns of the stimuli's table to ask about instead: numbers, and `orientation` in degrees."""
-    draws: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
+    draws: Annotated[int, Field(ge=100, le=MOST_DRAWS)] = 1000
     """Bootstrap draws of stimuli behind each interval."""
-    permutations: Annotated[int, Field(ge=100, le=1_000_000)] = 1000
+    permutations: Annotated[int, Field(ge=100, le=MOST_DRAWS)] = 1000
     """Permutations behind the p of variance profiles."""
 
     @field_validator("labelled")

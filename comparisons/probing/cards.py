@@ -57,10 +57,10 @@ def draw(
         features = chosen_features(found, one, count)
         scores = found.arrays.get(f"{one.name}|simplicity")
         for rank, feature in enumerate(features):
-            place = "The highest" if rank == 0 else "The lowest" if rank == len(features) - 1 else "Between"
+            place = "highest" if rank == 0 else "lowest" if rank == len(features) - 1 else "in between"
             assert scores is not None
             subjects.append(Subject(one.name, one.site, codes, feature))
-            captions.append(f"{place} in Gabor simplicity at its site.")
+            captions.append(f"Gabor simplicity at its site: {place}.")
             scored.append(float(scores[feature]))
     if not subjects:
         return

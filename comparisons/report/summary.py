@@ -13,6 +13,7 @@ from comparisons.report import few_panels as few
 from comparisons.report import many_panels as many
 from comparisons.report import panels as select
 from comparisons.report.best import best_sites, of_model, trained
+from comparisons.report.drawing import short
 from comparisons.report.wording import listed, number
 from comparisons.results import Result, RunResults
 
@@ -120,8 +121,8 @@ def _left_out(results: RunResults) -> list[str]:
     told = list(dict.fromkeys(results.dropped))
     if not told:
         return []
-    first = told[0] if len(told[0]) <= 160 else f"{told[0][:159]}\N{HORIZONTAL ELLIPSIS}"
-    return [f"Left out{f' ({len(told)} notes in the report)' if len(told) > 1 else ''}: {first.rstrip('.')}."]
+    count = f" ({len(told)} notes in the report)" if len(told) > 1 else ""
+    return [f"Left out{count}: {short(told[0], 160).rstrip('.')}."]
 
 
 def _confusion(results: RunResults) -> list[str]:

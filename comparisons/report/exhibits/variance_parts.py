@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bridge.recordings.order import region_rank
 from comparisons.report import values
 from comparisons.report.drawing import COLOURS, FAINT, INK
 from comparisons.report.exhibits.picture import Picture, bars, legend, named, panels, slug, title, zero
-from comparisons.report.wording import number
+from comparisons.report.wording import listed, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +113,7 @@ def _samples(bands: Sequence[str]) -> list[tuple[str, Any]]:
     return [*filled, ("all together", Line2D([], [], color=INK, marker="o", ms=3.5, linestyle="none"))]
 
 
-def _limits(models: Any, bands: Sequence[str]) -> tuple[float, float]:
+def _limits(models: Iterable[Regions], bands: Sequence[str]) -> tuple[float, float]:
     """One range for all panels, with everything that is stacked and the totals' intervals in it."""
     ends = [0.0]
     for found in models:
@@ -127,12 +127,11 @@ def _limits(models: Any, bands: Sequence[str]) -> tuple[float, float]:
 
 
 def _caption(name: str, bands: Sequence[str]) -> str:
-    known = " and ".join(bands) if len(bands) < 3 else f"{', '.join(bands[:-1])} and {bands[-1]}"
     return (
-        f"{name}: R2 of held-out stimuli, mean over neuroids. Coloured: what {known} explain that no other band does; "
-        "hatched: what two or more can explain; dot: all together, with its 95% interval. Parts below zero (a band "
-        "that makes predictions worse, or that helps only beside another) are stacked downwards. If simple features "
-        "persist, the band that holds them keeps a part of its own to the last region."
+        f"{name}: R2 of held-out stimuli, mean over neuroids. Coloured: what {listed(bands)} explain that no other "
+        "band does; hatched: what two or more can explain; dot: all together, with its 95% interval. Parts below zero "
+        "(a band that makes predictions worse, or that helps only beside another) are stacked downwards. If simple "
+        "features persist, the band that holds them keeps a part of its own to the last region."
     )
 
 
