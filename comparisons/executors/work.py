@@ -17,6 +17,7 @@ from typing import Any
 import bridge.errors
 from bridge.errors import ConfigError, StorageError, UserError
 from bridge.store import Store
+from bridge.threads import threads_limited
 from comparisons.plan import Plan, Recipe, Stage
 from comparisons.predicting.history import from_the_start, note, watched
 
@@ -170,7 +171,6 @@ def _plan(recipe: Recipe, root: Path) -> Plan:
 def _within(there: Surroundings) -> Iterator[None]:
     """In the folder of the run, with its settings and its number of threads."""
     import torch
-    from threadpoolctl import threadpool_limits
 
     for name in [name for name in os.environ if name.startswith("VENTRAL_")]:
         del os.environ[name]
@@ -185,7 +185,7 @@ def _within(there: Surroundings) -> Iterator[None]:
         ) from error
     torch.set_num_threads(there.threads["torch"])
     limits = {name: count for name, count in there.threads.items() if name != "torch"}
-    with threadpool_limits(limits or None):
+    with threads_limited(limits):
         yield
 
 

@@ -1,7 +1,8 @@
 """The data sets of a cell: each drawn from its own seed, judged by every statistic asked for, on several processes.
 
 An answer depends on the group, the seed and the data set's number alone: not on workers, order or count, so that a
-run of 200 begins with the 40 of a shorter one.
+run of 200 begins with the 40 of a shorter one. Each is judged by one thread: sums that more threads cut otherwise differ
+in their last digits, which can turn an answer at a bound.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from bridge.errors import InputError
 from bridge.heap import kept_heap
+from bridge.threads import threads_limited
 from comparisons.validation.spec import Cell, Statistic
 
 Answers = dict[str, dict[Statistic, str]]
@@ -57,6 +59,11 @@ def seed_of(group: str, seed: int, number: int) -> int:
 
 def judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers]:
     """The answers of some data sets; `shown` is the artefact of `comparisons.validation.brains.save_shown`."""
+    with threads_limited(1):
+        return _judged(group, shown, seed, numbers)
+
+
+def _judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers]:
     seeds = [seed_of(group.name, seed, number) for number in numbers]
     if group.cells[0].block is not None:
         from comparisons.validation.editing_rates import planted_verdicts
@@ -139,7 +146,7 @@ _pools: dict[int, ProcessPoolExecutor] = {}
 
 @contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
-    """So many processes of one thread each; None for one, which needs none.
+    """So many processes; None for one, which needs none.
 
     They stay for the next group, because each takes seconds to begin; an error or Ctrl-C ends them.
     """
@@ -150,7 +157,7 @@ def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
 
     pool = _pools.get(count)
     if pool is None:
-        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_one_thread)
+        pool = ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_worker)
         _pools[count] = pool
     try:
         yield pool
@@ -164,11 +171,8 @@ _until_the_end = ExitStack()
 """What a worker holds until it ends."""
 
 
-def _one_thread() -> None:
-    from threadpoolctl import threadpool_limits
-
+def _worker() -> None:
     from comparisons.executors.local import end_with_parent
 
     end_with_parent()
-    threadpool_limits(1)
     _until_the_end.enter_context(kept_heap())  # data sets are of one size: what one frees, the next takes

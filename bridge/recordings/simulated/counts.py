@@ -16,6 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from bridge.recordings.recordings import Recordings
+from bridge.recordings.simulated.poisson import poisson_quantiles
 from bridge.recordings.simulated.seen import Array
 from bridge.recordings.simulated.spec import TIME_BINS, SimulatedRecordings, truth_of
 from bridge.recordings.simulated.stream import BINS, Bin, Stage, Stream
@@ -53,7 +54,7 @@ def record(
         if shared is not None:
             part = np.float32(1 + spec.shared_gain_spread * rng.standard_normal(count))
             rate *= np.exp(np.log(shared[number])[:, :, None] * part)
-        counts.append(rng.poisson(rate).astype(np.float32))
+        counts.append(poisson_quantiles(rate, rng.random(rate.shape)))
         ids_of = [f"simulated-{region}-{n:03d}" for n in range(count)]
         animals = [f"simulated {1 + n % spec.subjects}" for n in range(count)]
         tables.append(pd.DataFrame({"neuroid_id": ids_of, "region": region, "subject": animals}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ class ComplexMap:
         return _hidden(self.pairs, state)
 
 
-def _hidden(pairs: Array, state: Array) -> Array:
+def _hidden(pairs: NDArray[Any], state: NDArray[Any]) -> NDArray[Any]:
     product = state @ pairs[0]
     product *= state @ pairs[1]
     return np.tanh(product, out=product)
@@ -98,32 +99,43 @@ def complex_map(
     V is orthogonal to the covariance of the trial-averaged hidden units with every target, within the target's rows; of
     the directions that this leaves, it takes those with the most signal for their trial noise (a generalised
     eigenproblem), or noise would grow from stage to stage until nothing else is left. Signal in each of the `groups` of
-    stimuli counts alike.
+    stimuli counts alike. All in double precision: in single, eigenvectors that nearly tie would be others on another
+    machine or number of threads, and with them a fifth of all counts.
     """
     from scipy.linalg import eigh
 
     hidden_units = 12 * d_c + sum(values.shape[1] for _, values in freed_of)
     pairs = rng.standard_normal((2, state.shape[2], hidden_units), np.float32) / np.float32(np.sqrt(state.shape[2]))
-    hidden = _hidden(pairs, state)
-    # One product, in single precision: half as long as a mean in double, and as near to the expected response.
-    mean = (np.full(len(hidden), 1 / len(hidden), np.float32) @ hidden.reshape(len(hidden), -1)).astype(np.float64)
-    mean = mean.reshape(hidden.shape[1:])
+    hidden = _hidden(pairs.astype(np.float64), state.astype(np.float64))
+    mean = (np.full(len(hidden), 1 / len(hidden)) @ hidden.reshape(len(hidden), -1)).reshape(hidden.shape[1:])
     left = np.eye(hidden_units)
     if freed_of:
         covariances = [(mean[rows] - mean[rows].mean(0)).T @ (v - v.mean(0)) for rows, v in freed_of]
         constraints = np.concatenate(covariances, axis=1)
-        left = np.linalg.qr(constraints, mode="complete")[0][:, constraints.shape[1] :]
+        left = _complement(constraints)
     signals = [np.cov(mean[rows].T) for rows in (groups or [np.arange(len(mean))])]
     signal = left.T @ np.sum([one * (np.trace(signals[0]) / np.trace(one)) for one in signals], axis=0) @ left
     every = max(1, state.shape[1] // 100)  # trial noise needs no more stimuli than that
     residual = (hidden[:, ::every] - hidden[:, ::every].mean(0)).reshape(-1, hidden_units)
-    noise = left.T @ (residual.T @ residual / np.float32(len(residual))).astype(np.float64) @ left
+    noise = left.T @ (residual.T @ residual / len(residual)) @ left
     floor = 1e-3 * (np.trace(noise) + np.trace(signal)) / len(noise)
     axes = left @ eigh(signal, noise + floor * np.eye(len(noise)))[1][:, -d_c:]
     # Signs of eigenvectors are arbitrary: fix them, so that libraries agree.
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(d_c)])
-    found = ComplexMap(pairs, axes.astype(np.float32))
-    return found, hidden @ found.axes
+    return ComplexMap(pairs, axes.astype(np.float32)), (hidden @ axes).astype(np.float32)
+
+
+def _complement(constraints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An orthonormal basis [n, n - rank] of what is orthogonal to the columns [n, c].
+
+    By rank: a column that depends on others (all stimuli's covariance is the sum of their groups') would take a
+    direction out of its own rounding errors away.
+    """
+    from scipy.linalg import qr
+
+    basis, triangle, _ = qr(constraints, pivoting=True)
+    sizes = np.abs(np.diag(triangle))
+    return basis[:, np.count_nonzero(sizes > 1e-6 * sizes.max(initial=0)) :]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ PRESETS: dict[Truth, dict[str, Any]] = {
 """What each truth is made of; whatever a config states besides takes the place of these."""
 TIME_BINS = {"early": (70.0, 100.0), "late": (150.0, 200.0)}
 """Milliseconds after stimulus onset that the time bins stand for."""
-GENERATOR = 2
+GENERATOR = 3
 """Version of the generator: raised whenever any count would come out differently."""
 Count = Annotated[int, Field(ge=1, le=100_000)]
 NotNegative = Annotated[float, Field(ge=0, le=100)]
