@@ -1,8 +1,8 @@
 """The data sets of a cell: each drawn from its own seed, judged by every statistic asked for, on several processes.
 
 An answer depends on the group, the seed and the data set's number alone: not on workers, order or count, so that a
-run of 200 begins with the 40 of a shorter one. Each is judged by one thread: sums that more threads cut otherwise differ
-in their last digits, which can turn an answer at a bound.
+run of 200 begins with the 40 of a shorter one. Each is judged by one thread: more of them cut sums otherwise, and a
+last digit can turn an answer at a bound.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ GUIDES = 64
 
 def poisson_quantiles(rate: NDArray[np.float32], uniform: NDArray[np.float64]) -> NDArray[np.float32]:
     """The least count whose Poisson distribution function reaches `uniform` in [0, 1), for rates of the same shape,
-    rounded to `GRID`. float32; equal to `scipy.stats.poisson.ppf(uniform, rounded rate)`, at 1% of its time; one count off
-    in a thousandth of the cases above `TABLED`."""
+    rounded to `GRID`. float32; equal to `scipy.stats.poisson.ppf(uniform, rounded rate)`, at 1% of its time; above
+    `TABLED` a count of a thousand is off by one."""
     steps = np.rint(GRID * np.sqrt(rate)).astype(np.int32)
     high = steps > GRID * np.sqrt(TABLED)
     last = int(np.where(high, 0, steps).max(initial=0))
