@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/python -m pytest
+# Where Python is told to keep no compiled files, each of the many processes would compile torch anew, for 6 s.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: env demo pictures reference notebook test test-all check bench lock clean help
 
