@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,6 +30,9 @@ from comparisons.sae_commands import app as sae_app
 from comparisons.starting.command import init
 from comparisons.validate_command import validate
 
+UsageError: Any = typer.BadParameter.__mro__[1]
+"""Of the click that typer brings with it or stands on, which differs by its version."""
+
 app = typer.Typer(
     help="Is the brain's ventral stream a residual stream? Compare networks with recordings.",
     no_args_is_help=True,
@@ -47,9 +51,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that cannot show ρ shall not end a run
     try:
-        app()
+        sys.exit(app(prog_name="ventral", standalone_mode=False) or 0)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except UsageError as error:
+        _say_misused(error)
         sys.exit(error.exit_code)
     except MemoryError as error:
         said = f" ({error})" if str(error) else ""
@@ -59,6 +66,33 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(StorageError.exit_code)
+
+
+def _say_misused(error: Any) -> None:
+    """A command, option or argument that there is not, in one sentence; the help page where nothing was asked."""
+    message = error.format_message()
+    if "\n" in message:
+        error.show()
+        return
+    said = re.sub(r"\. Did you mean (.*)\?$", r" (did you mean \1?)", message).rstrip(".")
+    command = error.ctx.command_path if error.ctx else "ventral"
+    print(f"error: {said}; '{command} --help' says what there is.", file=sys.stderr)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"ventral-bridge {version('ventral-bridge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _ventral(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ except SystemExit as stop:
 def test_memory_that_runs_out_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full() -> None:
+    def full(**_: object) -> None:
         raise MemoryError("Unable to allocate 137. GiB")
 
     monkeypatch.setattr("comparisons.cli.app", full)
@@ -143,8 +144,25 @@ def test_data_that_is_here_is_said_to_be(ventral: Ventral, data_folder: Path) ->
     assert ventral("data", "list")[1].count(" here ") >= 4
 
 
-def test_a_usage_error_is_no_traceback(ventral: Ventral) -> None:
-    code, _, error = ventral("run", "demo", "--bogus")
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("run", "demo", "--nope"), "error: No such option: --nope; 'ventral run --help' says what there is."),
+        (("rnu",), "error: No such command 'rnu' (did you mean 'run'?); 'ventral --help' says what there is."),
+        (("sae", "train"), "error: Missing argument 'config'; 'ventral sae train --help' says what there is."),
+    ],
+)
+def test_a_usage_error_is_one_sentence(ventral: Ventral, given: tuple[str, ...], said: str) -> None:
+    code, out, error = ventral(*given)
+    assert (code, out, error.strip()) == (2, "", said)
+
+
+def test_nothing_asked_shows_the_help_page(ventral: Ventral) -> None:
+    code, out, error = ventral("sae")
     assert code == 2
-    assert "No such option" in error
-    assert "Traceback" not in error
+    assert "release" in out + error
+    assert "error:" not in out + error
+
+
+def test_the_version(ventral: Ventral) -> None:
+    assert ventral("--version")[:2] == (0, f"ventral-bridge {version('ventral-bridge')}\n")
