@@ -67,8 +67,8 @@ class CaptureSpec(Spec):
 class Config(Spec):
     """One run: stimuli, models, recordings, and what shall be compared."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    """Name of the run and of its folder: letters, digits, '.', '_' and '-'."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+    """Name of the run and of its folder: letters, digits, '.', '_' and '-', 100 characters at most."""
     title: str = ""
     """Title of the report."""
     question: str = ""

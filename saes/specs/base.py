@@ -15,7 +15,7 @@ class SAESpec(Spec):
     Comparisons name their codes by SITE/NAME, such as `blocks.3.hook_resid_post/topk`, also in globs.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
     """Name of the dictionaries, used after the site's: letters, digits, '.', '_' and '-'."""
     models: list[str] | None = None
     """Names of the config's models that they are of; all where left out."""
