@@ -50,6 +50,8 @@ def _sentence(annotation: Any, problem: Mapping[str, Any]) -> str:
         return f"{where}: has no `kind`; {did_you_mean('', tags)}."
     if kind == "missing":
         return f"{where}: is missing; add it."
+    if kind == "string_pattern_mismatch":
+        return f"{where}: was given {_short(given)}; expected the form {problem['ctx']['pattern']}."
     message = _EXPECTED.get(kind) or problem["msg"].removeprefix("Value error, ")
     return f"{where}: was given {_short(given)}; {message[0].lower()}{message[1:]}."
 
@@ -62,7 +64,6 @@ _EXPECTED = {
     **dict.fromkeys(("list_type", "tuple_type"), "expected a list"),
     "string_type": "expected text",
     "too_short": "expected at least one item",
-    "string_pattern_mismatch": "it has characters or a form that are not allowed here",
 }
 
 

@@ -42,6 +42,25 @@ def write_cards(
     Raises ConfigError for a name of another form, or of what does not exist.
     """
     models = {model.name: model for model in config.models}
+    written = []
+    for name, mine in _asked(models, wanted).items():
+        found = collect(config, models[name], mine, (dictionaries or {}).get(name, {}))
+        for (site, feature), card in zip(mine, found, strict=True):
+            written += draw_card(card, folder, f"{name}-{site}-{feature}")
+    return written
+
+
+def check_cards(config: Config, wanted: Sequence[str]) -> None:
+    """Raise, before anything is computed, what `write_cards` would: for a name's form, a model and a site."""
+    models = {model.name: model for model in config.models}
+    for name, mine in _asked(models, wanted).items():
+        backbone = models[name].load()
+        for site, _ in mine:
+            _known_site(backbone, site.partition("/")[0])
+
+
+def _asked(models: Mapping[str, ModelSpec], wanted: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+    """(site or SITE/NAME, number) by model."""
     asked: dict[str, list[tuple[str, int]]] = {}
     for text in wanted:
         # Names may hold colons: the longest name that fits is meant.
@@ -53,12 +72,12 @@ def write_cards(
         if model not in models:
             raise ConfigError(f"--card: there is no model {model!r}; {did_you_mean(model, models)}.")
         asked.setdefault(model, []).append((site, int(number)))
-    written = []
-    for name, mine in asked.items():
-        found = collect(config, models[name], mine, (dictionaries or {}).get(name, {}))
-        for (site, feature), card in zip(mine, found, strict=True):
-            written += draw_card(card, folder, f"{name}-{site}-{feature}")
-    return written
+    return asked
+
+
+def _known_site(backbone: Backbone, site: str) -> None:
+    if site not in backbone.sites:
+        raise ConfigError(f"--card: {backbone.name} has no site {site!r}; {did_you_mean(site, backbone.sites)}.")
 
 
 def collect(
@@ -92,8 +111,7 @@ def collect(
 
 def _subject(backbone: Backbone, name: str, feature: int, known: Dictionaries) -> Subject:
     site, _, of = name.partition("/")
-    if site not in backbone.sites:
-        raise ConfigError(f"--card: {backbone.name} has no site {site!r}; {did_you_mean(site, backbone.sites)}.")
+    _known_site(backbone, site)
     if of and name not in known:
         hint = did_you_mean(name, known) if known else "the config has no `saes` of it"
         raise ConfigError(f"--card: {backbone.name} has no dictionary {name!r}; {hint}.")

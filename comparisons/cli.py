@@ -18,6 +18,7 @@ from comparisons.command_parts import (
     DryRunOption,
     JsonOption,
     SetOption,
+    check_reachable,
     print_json,
     print_run,
     reporting,
@@ -30,6 +31,8 @@ from comparisons.sae_commands import app as sae_app
 from comparisons.starting.command import init
 from comparisons.validate_command import validate
 
+OF_ITS_OWN = {"probe": "probe", "validation": "validate"}
+"""Commands for configs that hold a kind of comparison alone."""
 UsageError: Any = typer.BadParameter.__mro__[1]
 """Of the click that typer brings with it or stands on, which differs by its version."""
 
@@ -114,8 +117,7 @@ def run(
     store = Store()
     if dry_run:
         missing = show_plan(parsed, make_plan(parsed, store, shown_only=True), store, as_json)
-        for part in (parsed.stimuli, *parsed.recordings, *parsed.comparisons) if missing else ():
-            part.check_reachable()
+        check_reachable(parsed, missing)
         return
     folder = out or Path("runs") / parsed.name
     with reporting() as reporter:
@@ -152,7 +154,8 @@ def capture(
     parsed, store = configs.load(config, set_ or []), Store()
     plan = plan_capture(parsed, store, sites or ["blocks.*.hook_resid_post"], shown_only=dry_run)
     if dry_run:
-        show_plan(parsed, plan, store, as_json)
+        reached = parsed.model_copy(update={"recordings": [], "comparisons": []})
+        check_reachable(reached, show_plan(parsed, plan, store, as_json))
         return
     with reporting() as reporter:
         announce(plan, store, reporter)
@@ -181,8 +184,9 @@ def list_configs(as_json: JsonOption = False) -> None:
     rows = []
     for name, path in shipped().items():
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        kinds = {part["kind"] for part in content.get("comparisons", ())}
         trains = "sae release" if "release" in content else "sae train"
-        command = f"ventral {'run' if content.get('comparisons') else trains}"
+        command = f"ventral {OF_ITS_OWN.get(' '.join(kinds), 'run') if kinds else trains}"
         rows.append({"name": name, "command": command, "title": content.get("title", ""), "path": str(path)})
     if as_json:
         print_json(rows)

@@ -106,6 +106,13 @@ def show_plan(config: Config, plan: Plan, store: Store, as_json: bool, notes: li
     return set(missing)
 
 
+def check_reachable(config: Config, missing: set[str]) -> None:
+    """Raise UnreachableError where stages are missing, something has to be fetched for them, and cannot be."""
+    if missing:
+        for part in (config.stimuli, *config.models, *config.saes, *config.recordings, *config.comparisons):
+            part.check_reachable()
+
+
 @contextmanager
 def reporting() -> Iterator[Reporter]:
     """Progress on standard error; Ctrl-C ends with a word on how to go on."""

@@ -12,6 +12,7 @@ comparisons:
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +23,7 @@ from pydantic import Field, field_validator
 from bridge.devices import resolved
 from bridge.errors import ConfigError, InputError, did_you_mean, where_and_why
 from bridge.models import AnyModel
+from bridge.not_yaml import NOT_YAML
 from bridge.recordings import AnyRecordings
 from bridge.spec import Seed, Spec, tagged_union
 from bridge.spec_errors import validated
@@ -123,16 +125,18 @@ __all__ = ["CaptureSpec", "Config", "find", "load", "parse", "shipped"]
 def find(given: str) -> Path:
     """The file that a user means: a path, else the name of a shipped config. Raises InputError for neither."""
     path = Path(given)
-    if path.is_file():
+    if os.path.isfile(path):  # false also for names that no file can have
         return path
     names = shipped()
     key = path.name.removesuffix(".yaml")
     if key in names and path.name == given:
         return names[key]
-    inside = [str(one) for one in (path.glob("*.yaml") if path.is_dir() else ())]
+    inside = [str(one) for one in (path.glob("*.yaml") if os.path.isdir(path) else ())]
     if inside:
         raise InputError(f"{given} is a folder, not a config; give a file in it: {', '.join(sorted(inside)[:8])}.")
-    raise InputError(f"There is no config {given!r}; {did_you_mean(key, names)} (or give the path of a YAML file).")
+    raise InputError(
+        f"There is no config {given[:80]!r}; {did_you_mean(key, names)} (or give the path of a YAML file)."
+    )
 
 
 def load(given: str, overrides: Sequence[str] = ()) -> Config:
@@ -144,7 +148,7 @@ def load(given: str, overrides: Sequence[str] = ()) -> Config:
     path = find(given)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError, RecursionError) as error:
+    except (*NOT_YAML, OSError) as error:
         raise ConfigError(f"{path} is not readable YAML{where_and_why(error)}; mend it.") from error
     if not isinstance(content, dict):
         held = "is empty" if content is None else f"holds {type(content).__name__}, not a table of settings"
@@ -182,14 +186,16 @@ def _override(content: dict[str, Any], text: str) -> None:
     for step in parents:
         if isinstance(place, list) and step.isdecimal() and int(step) < len(place):
             place = place[int(step)]
+        elif isinstance(place, list):
+            raise ConfigError(f"--set {key}: {step!r} is none of a list of {len(place)} items, numbered from 0.")
         elif isinstance(place, dict):
             place = place.setdefault(step, {})
         else:
             raise ConfigError(f"--set {key}: there is nothing at {step!r} to set.")
     try:
         parsed = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: {value!r} is not a YAML value.") from error
+    except NOT_YAML as error:
+        raise ConfigError(f"--set {key}: {value[:80]!r} is not a YAML value.") from error
     if isinstance(place, list):
         if not last.isdecimal() or int(last) >= len(place):
             raise ConfigError(f"--set {key}: the list has {len(place)} items, numbered from 0.")

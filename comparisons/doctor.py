@@ -144,6 +144,8 @@ def _cache(told: Told) -> Iterator[str]:
         yield f"the cache {folder} cannot be written ({error.strerror}); set VENTRAL_CACHE to a folder that can."
     given = os.environ.get("VENTRAL_DATA")
     told.row("Folders", "VENTRAL_DATA", given or "not set (data sets are fetched into the cache)")
+    if folder.exists() and not folder.is_dir():
+        yield f"the cache {folder} is a file; set VENTRAL_CACHE to a folder."
     if given and not Path(given).is_dir():
         yield f"VENTRAL_DATA names {given}, which is not a folder; name an existing one or unset it."
 

@@ -50,6 +50,10 @@ def probe(
     parsed = only_probes(configs.load(config, set_ or []), sites)
     store, folder = Store(), out or Path("runs") / parsed.name
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    if cards:
+        from comparisons.card_command import check_cards, write_cards
+
+        check_cards(parsed, cards)
     with reporting() as reporter:
         results = run(parsed, folder, store=store, reporter=reporter, command=command)
         plan = make_plan(parsed, store)
@@ -58,8 +62,6 @@ def probe(
         saved = _write_tables(tables, folder) if tables else None
     drawn: list[Path] = []
     if cards:
-        from comparisons.card_command import write_cards
-
         drawn = list(write_cards(parsed, cards, folder / "cards", _dictionaries(parsed, plan, store)))
     if as_json:
         print_run(results, folder, features=saved and str(saved), cards=[str(path) for path in drawn])

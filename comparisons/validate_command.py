@@ -33,11 +33,14 @@ def validate(
     """Judge simulated data sets whose truth is known; exit code 1 where a rule fails its acceptance."""
     from importlib.metadata import version
 
+    from bridge.errors import ConfigError
     from bridge.store import Store, write_atomically
     from comparisons import config as configs
     from comparisons.running import run
     from comparisons.validation.table import as_text, document
 
+    if table is not None and table.is_dir():
+        raise ConfigError(f"--table was given {table}, a folder; give the name of a Markdown file.")
     parsed = chosen(configs.load(config, set_ or []), datasets, cells, workers)
     folder = out or Path("runs") / parsed.name
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

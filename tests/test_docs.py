@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import runpy
@@ -149,6 +150,31 @@ def test_the_network_of_the_page_is_loaded(tmp_path: Path, monkeypatch: pytest.M
     sites = load(spec).sites
     assert "blocks.2.hook_write" in sites
     sys.modules.pop("my_networks", None)
+
+
+def test_the_comparison_of_the_page_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kind of `docs/extend.md`, as a reader would type it: its stages, and that its own source is in their keys."""
+    import comparisons.plan
+    from bridge.store import Store
+    from comparisons.config import load
+
+    (text,) = (block.text for block in blocks("python") if "mean_activity.py" in block.text)
+    (tmp_path / "mean_activity.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = comparisons.plan.source_hash
+    monkeypatch.setattr(
+        comparisons.plan, "source_hash", lambda name: text if name == "mean_activity" else known(name)
+    )  # it would stand in comparisons/kinds
+    planner = comparisons.plan.Planner(load("demo"), Store(tmp_path / "store"))
+    plan = planner.finish(importlib.import_module("mean_activity").MeanActivity().add_stages(planner))
+    assert len(plan.results) == len(planner.config.models)
+    assert all(plan.stages[name].inputs["code"] == {"mean_activity": text} for name in plan.results)
+
+
+def test_the_matrix_of_the_page_is_of_this_generator() -> None:
+    from bridge.recordings.simulated import GENERATOR
+
+    assert f"generator {GENERATOR}," in (ROOT / "docs" / "confusion_matrix.md").read_text()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -65,10 +65,15 @@ def fetch_file(address: str, sha256: str | None, target: Path) -> None:
     except requests.RequestException as error:  # is an OSError too, so it comes first
         raise UnreachableError(
             f"Cannot fetch {address} ({_reason(error)}); connect to the network and run this again, or put the file "
-            f"at {target} by hand, or set VENTRAL_DATA to a folder that holds {target.parent.name}/{target.name}."
+            f"at {target} by hand, or set VENTRAL_DATA to a folder that holds {_within_cache(target)}."
         ) from error
     except OSError as error:
         raise cannot_write(target.parent, error) from error
+
+
+def _within_cache(path: Path) -> Path:
+    """As it is looked up in VENTRAL_DATA."""
+    return path.relative_to(data_cache()) if path.is_relative_to(data_cache()) else Path(path.parent.name, path.name)
 
 
 def check_address(address: str, what: str, instead: str) -> None:

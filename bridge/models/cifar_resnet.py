@@ -31,7 +31,18 @@ class CifarResNet(ModelSpec):
         from bridge.models.checkpoints import weights_fingerprint
 
         content = super().fingerprint()
+        if self.weights == "pretrained" and not self.untrained:
+            from bridge.data import dataset
+
+            return {**content, "weights": dataset("resnet_cifar10").entry(f"resnet{self.depth}").sha256}
         return {**content, **weights_fingerprint(self._checkpoint())}
+
+    @override
+    def check_reachable(self) -> None:
+        if self.weights == "pretrained" and not self.untrained:
+            from bridge.data import dataset
+
+            dataset("resnet_cifar10").check_reachable()
 
     def datasets(self) -> tuple[str, ...]:
         """The one that holds the pretrained weights, if they are asked for."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import importlib
 import importlib.util
+import inspect
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 from typing_extensions import override
 
-from bridge.errors import ConfigError, InputError
+from bridge.errors import ConfigError, InputError, UserError
 from bridge.models.base import IMAGENET_MEAN, IMAGENET_STD, Backbone, Layout, ModelSpec, Preprocessing
 from bridge.models.seeding import drawn
 from bridge.spec import Spec
@@ -110,14 +112,19 @@ class Custom(ModelSpec):
         from bridge.models.mapping import find_maps
 
         make = _attribute(self.module)
+        try:
+            inspect.signature(make).bind(**self.options)
+        except TypeError as error:
+            raise ConfigError(
+                f"{self.module} does not take the options {sorted(self.options)} ({error}); state those that it takes."
+            ) from error
+        except ValueError:
+            pass  # it does not tell what it takes
         with drawn(self.seed):
             try:
                 module = make(**self.options)
-            except TypeError as error:
-                raise ConfigError(
-                    f"{self.module} does not take the options {sorted(self.options)} ({error}); state those that it "
-                    "takes."
-                ) from error
+            except (Exception, SystemExit) as error:
+                raise _failed(self.module, error) from error
         if not isinstance(module, torch.nn.Module):
             raise ConfigError(f"{self.module} gives a {type(module).__name__}; name what returns a torch.nn.Module.")
         module.eval()
@@ -176,9 +183,28 @@ def _attribute(path: str) -> Callable[..., Any]:
             f"{path!r} cannot be imported ({error}); state `module: package.attribute` of an installed package, or of "
             "a file in the working folder or on PYTHONPATH."
         ) from error
+    except (Exception, SystemExit) as error:
+        raise _failed(path, error) from error
     if not callable(value):
         raise ConfigError(f"{path!r} is nothing that can be called; state `module: package.attribute` of a function.")
     return value
+
+
+def _failed(path: str, error: BaseException) -> UserError:
+    """What the user's own code raised, in one sentence with the place in it; a sentence of this project's as it is."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, SyntaxError):
+        place = f"{Path(error.filename or path).name}, line {error.lineno}"
+    else:
+        frames = [
+            frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) != Path(__file__)
+        ]
+        own = [frame for frame in frames if "site-packages" not in frame.filename and "importlib" not in frame.filename]
+        last = (own or frames)[-1:]
+        place = f"{Path(last[0].filename).name}, line {last[0].lineno}" if last else path
+    said = " ".join(str(error).split())[:200]
+    return ConfigError(f"{path} fails ({place}: {type(error).__name__}{f': {said}' if said else ''}); mend it.")
 
 
 def _source_file(path: str) -> Path | None:

@@ -55,6 +55,16 @@ class Torchvision(ModelSpec):
         return [(name, round(chosen.meta["_file_size"] * 2**20))]
 
     @override
+    def check_reachable(self) -> None:
+        if self.to_fetch():
+            import torchvision
+
+            from bridge.data.fetching import check_address
+
+            address = torchvision.models.get_model_weights(self.architecture)[self.version].url
+            check_address(address, f"The weights of {self.name!r}", "or put the file into torch's hub folder")
+
+    @override
     def build(self) -> Backbone:
         import torch
         import torchvision

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bridge.errors import ConfigError, InputError, did_you_mean, where_and_why
+from bridge.not_yaml import NOT_YAML
 from bridge.recordings.base import RecordingsSpec
 from bridge.recordings.selection import aligned, of_regions
 from bridge.spec import Spec
@@ -100,9 +101,11 @@ class TableRecordings(RecordingsSpec):
         import yaml
 
         path = (self.description or self.path.with_suffix(".yaml")).expanduser()
+        if not self.path.expanduser().exists():
+            raise InputError(f"There is no table {self.path}; give a .parquet, .csv or .tsv file.")
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except (*NOT_YAML, OSError) as error:
             raise InputError(
                 f"The description {path} of table {self.path} cannot be read{where_and_why(error)}; write one that "
                 "names the columns, such as `region: area`."

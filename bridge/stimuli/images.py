@@ -105,13 +105,13 @@ def reason(error: Exception) -> str:
 def content_sha256(path: Path) -> str:
     """The sha256 of a file; remembered within the process for as long as its size and modification time stay.
 
-    Raises InputError if the file is missing.
+    Raises InputError if the file is missing, or no file.
     """
     try:
         stat = path.stat()
+        return _sha256(path, stat.st_size, stat.st_mtime_ns)
     except OSError as error:
         raise InputError(f"The file {path} cannot be read ({reason(error)}); give one that exists.") from error
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=1 << 20)

@@ -16,6 +16,7 @@ from comparisons.command_parts import (
     DryRunOption,
     JsonOption,
     SetOption,
+    check_reachable,
     print_json,
     reporting,
     show_plan,
@@ -67,7 +68,7 @@ def score(
             if stage.kind == "benchmarks" and store.has(stage.kind, stage.inputs)
             for line in _known_before(store.path(stage.kind, stage.inputs))
         ]
-        _check_reachable(parsed, show_plan(parsed, plan, store, as_json, known))
+        check_reachable(parsed, show_plan(parsed, plan, store, as_json, known))
         return
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
     with reporting() as reporter:
@@ -126,17 +127,6 @@ def _known_before(folder: Path) -> list[str]:
             f"{model}: {fit['gib']:.2f} GiB predicted for its largest site{'; ' if fit['told'] else ''}{fit['told']}"
         )
     return lines
-
-
-def _check_reachable(parsed: Config, missing: set[str]) -> None:
-    """Raise UnreachableError where something has to be fetched for the stages that are missing, and cannot be."""
-    from comparisons.kinds.brain_score import BrainScoreComparison
-
-    if not missing:
-        return
-    for part in (parsed.stimuli, *parsed.recordings, *parsed.comparisons):
-        if not isinstance(part, BrainScoreComparison) or part.benchmarks:
-            part.check_reachable()
 
 
 def list_benchmarks(

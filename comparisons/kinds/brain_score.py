@@ -84,7 +84,8 @@ class BrainScoreComparison(ComparisonSpec):
     def check_reachable(self) -> None:
         from bridge.brainscore import check_benchmarks_reachable
 
-        check_benchmarks_reachable(self.benchmarks)
+        if self.benchmarks:
+            check_benchmarks_reachable(self.benchmarks)
 
     @override
     def add_stages(self, planner: Planner) -> list[str]:

@@ -285,3 +285,77 @@ def test_a_kill_in_the_middle(tmp_path: Path, ventral: Ventral, monkeypatch: pyt
     assert code == 0, error
     ours, theirs = (json.loads((f / "results.json").read_text())["results"] for f in (out, tmp_path / "fresh"))
     assert ours == theirs
+
+
+@pytest.mark.parametrize(
+    ("written_there", "said"),
+    [
+        ("def network(:", "fails (my_network.py, line 1: SyntaxError"),
+        ("import sys; sys.exit(7)", "fails (my_network.py, line 1: SystemExit: 7)"),
+        ("def network():\n    raise RuntimeError('boom')", "fails (my_network.py, line 2: RuntimeError: boom)"),
+        ("def network():\n    return 3 + 'a'", "fails (my_network.py, line 2: TypeError"),
+        (
+            "def network(width):\n    return width",
+            "does not take the options [] (missing a required argument: 'width')",
+        ),
+    ],
+)
+def test_what_is_wrong_in_ones_own_network_is_said_with_its_line(
+    refused: Callable[..., str],
+    tiny: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    written_there: str,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_network.py").write_text(written_there)
+    sys.modules.pop("my_network", None)
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
+    own = {"kind": "custom", "name": "mine", "module": "my_network.network", "blocks": "layers.*"}
+    tiny["models"] = [{**own, "preprocessing": {"size": 32}}]
+    assert said in refused(tiny, 2)
+    sys.modules.pop("my_network", None)
+
+
+@pytest.mark.parametrize("value", ["2026-13-45", "!!int foo", "[" * 3000])
+def test_values_that_yaml_cannot_make(ventral: Ventral, value: str) -> None:
+    code, _, error = ventral("run", "demo", "--set", f"seed={value}")
+    assert code == 2
+    assert "is not a YAML value" in only_sentence(error)
+
+
+def test_a_folder_in_place_of_a_file(refused: Callable[..., str], tiny: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    tiny["recordings"] = [{"kind": "rdms", "name": "mine", "path": str(tmp_path / "images"), "region": "IT"}]
+    assert "cannot be read (Is a directory)" in refused(tiny, 3)
+
+
+def test_a_device_that_is_not_there(refused: Callable[..., str], tiny: dict[str, Any]) -> None:
+    tiny["capture"] = {**tiny.get("capture", {}), "device": "cuda:63"}
+    assert "The device 'cuda:63' is not there" in refused(tiny, 2)
+
+
+def test_a_card_of_what_is_not_there_is_refused_before_anything_is_computed(
+    ventral: Ventral, written: Written, tiny: dict[str, Any], tmp_path: Path
+) -> None:
+    for card, said in (("foo", "expected MODEL:SITE:FEATURE"), ("net:blocks.99:3", "has no site 'blocks.99'")):
+        code, _, error = ventral("probe", written(tiny), "--card", card, "--out", tmp_path / "out")
+        assert code == 2
+        assert said in only_sentence(error)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_table_that_is_a_folder(ventral: Ventral, tmp_path: Path) -> None:
+    code, _, error = ventral("validate", "--table", tmp_path)
+    assert code == 2
+    assert "a folder; give the name of a Markdown file" in only_sentence(error)
+
+
+def test_a_name_that_no_file_can_have(ventral: Ventral) -> None:
+    code, _, error = ventral("run", "x" * 400)
+    assert code == 3
+    assert "There is no config" in only_sentence(error)
+    code, _, error = ventral("init", "y" * 400)
+    assert code == 5
+    assert "cannot be made" in only_sentence(error)

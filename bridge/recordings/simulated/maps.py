@@ -99,8 +99,9 @@ def complex_map(
     V is orthogonal to the covariance of the trial-averaged hidden units with every target, within the target's rows; of
     the directions that this leaves, it takes those with the most signal for their trial noise (a generalised
     eigenproblem), or noise would grow from stage to stage until nothing else is left. Signal in each of the `groups` of
-    stimuli counts alike. All in double precision: in single, eigenvectors that nearly tie would be others on another
-    machine or number of threads, and with them a fifth of all counts.
+    stimuli counts alike. All in double precision: in single, eigenvectors that nearly tie would be others at another
+    number of threads, and with them a fifth of all counts. (A last digit of the stimuli's energies, as another
+    processor may round it, still makes them others.)
     """
     from scipy.linalg import eigh
 

@@ -1,8 +1,7 @@
 """Poisson counts as quantiles: a count depends on its own rate and its own uniform number, and on nothing else.
 
 `numpy.random.Generator.poisson` rejects and draws again, so that a rate that differs in its last digit can shift all
-counts after it: two machines, or two numbers of threads, would then see other trials. Here it changes its own count, by
-one, and seldom.
+counts after it: two numbers of threads would then see other trials. Here it changes its own count, by one, and seldom.
 """
 
 from __future__ import annotations
@@ -16,19 +15,20 @@ GRID = 64
 """Steps in the square root of a rate. Rounding adds 1 / (3 GRID^2) of Poisson's variance, .008%, at every rate."""
 TABLED = 4096.0
 """Rates above this take Cornish and Fisher's expansion: a table of all their counts would be large."""
+LAST = round(GRID * TABLED**0.5)
+"""Step of the largest rate in the table."""
 GUIDES = 64
 """Where to begin in the table: so many places for every rate."""
 
 
 def poisson_quantiles(rate: NDArray[np.float32], uniform: NDArray[np.float64]) -> NDArray[np.float32]:
     """The least count whose Poisson distribution function reaches `uniform` in [0, 1), for rates of the same shape,
-    rounded to `GRID`. float32; equal to `scipy.stats.poisson.ppf(uniform, rounded rate)`, at 1% of its time; above
-    `TABLED` a count of a thousand is off by one."""
-    steps = np.rint(GRID * np.sqrt(rate)).astype(np.int32)
-    high = steps > GRID * np.sqrt(TABLED)
-    last = int(np.where(high, 0, steps).max(initial=0))
-    cumulated, count, guide = _table(1 << last.bit_length())
-    target = np.where(high, 0, steps + uniform).ravel()
+    rounded to `GRID` below `TABLED`. float32; equal to `scipy.stats.poisson.ppf(uniform, rounded rate)`, at 1% of its
+    time; above, a count of a thousand is off by one."""
+    high = rate >= TABLED
+    steps = np.rint(GRID * np.sqrt(np.where(high, 0, rate))).astype(np.int32)
+    cumulated, count, guide = _table(min(1 << int(steps.max(initial=0)).bit_length(), LAST + 1))
+    target = (steps + np.minimum(uniform, 1 - 2.0**-40)).ravel()  # nearer to 1 it would round to the next step
     at = guide[(target * GUIDES).astype(np.int32)]
     later = np.flatnonzero(cumulated[at] < target)
     while later.size:
@@ -62,5 +62,6 @@ def _table(rows: int) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray
     share = pdtr(count, rate[step])
     share[np.cumsum(length) - 1] = 1  # no uniform number is beyond the last count of its step
     cumulated = step + share
-    guide = np.searchsorted(cumulated, np.arange(rows * GUIDES) / GUIDES)
-    return cumulated, count.astype(np.float32), guide.astype(np.int32)
+    guide = np.searchsorted(cumulated, np.arange(rows * GUIDES) / GUIDES).reshape(rows, GUIDES)
+    guide = np.maximum(guide, (np.cumsum(length) - length)[:, None])  # 0 is not the last count of the step before
+    return cumulated, count.astype(np.float32), guide.ravel().astype(np.int32)

@@ -1,4 +1,4 @@
-"""Poisson counts by quantile, and counts that do not depend on the number of threads."""
+"""Poisson counts by quantile, and counts that hardly depend on the number of threads."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ def test_large_rates_are_a_count_off_at_most_and_seldom(mean: float) -> None:
 
 
 def test_the_ends_of_the_distribution() -> None:
-    rate = np.array([0, 1e-9, 5, 5, 4000, 1e6], np.float32)
+    rate = np.array([0, 1e-9, 5, 4000, np.nextafter(np.float32(TABLED), np.float32(0)), TABLED, 1e12], np.float32)
     low, high = (poisson_quantiles(rate, np.full(rate.shape, end)) for end in (0.0, 1 - 2.0**-53))
     assert np.isfinite([low, high]).all()
     assert (low <= high).all()
     assert low[0] == high[0] == 0
+    assert low[2] == 0
+    assert (low[3:] > rate[3:] - 9.5 * np.sqrt(rate[3:]) - 10).all()
+    assert (high[2:] > rate[2:] + 6 * np.sqrt(rate[2:])).all()
+    assert poisson_quantiles(np.full(1, 1e18, np.float32), np.full(1, 0.5)) == np.float32(1e18)
     assert poisson_quantiles(np.zeros((0, 3), np.float32), np.zeros((0, 3))).shape == (0, 3)
 
 
@@ -63,7 +67,7 @@ def test_columns_that_depend_on_others_take_no_direction_away() -> None:
     np.testing.assert_allclose(basis.T @ basis, np.eye(26), atol=1e-12)
 
 
-def test_counts_do_not_depend_on_the_number_of_threads() -> None:
+def test_another_number_of_threads_changes_few_counts_and_by_one() -> None:
     rng = np.random.default_rng(0)
     energies = rng.standard_normal((900, 12)).astype(np.float32)
     turned = [(np.arange(500, 900), rng.standard_normal((400, 2)))]
@@ -78,4 +82,4 @@ def test_counts_do_not_depend_on_the_number_of_threads() -> None:
 
     one, more = counts(1), counts(2)
     assert np.abs(one - more).max() <= 1
-    assert (one != more).mean() < 1e-3
+    assert (one != more).mean() < 1e-4
