@@ -25,7 +25,8 @@ HERE = Path(__file__).resolve().parent
 NAMES = [script.stem for script in sorted(HERE.glob("*.py")) if script != Path(__file__).resolve()]
 ABOUT = (
     "Our time against the reference's in one run of both (seconds, unless the row says otherwise), the ratio (above 1: "
-    "ours is faster, unless the row says otherwise) and the largest difference between results."
+    "ours is faster, unless the row says otherwise) and the largest difference between results. Ratios are medians "
+    "over turns of both sides, and need not be those of the median times; a row called A / B has A over B."
 )
 COLUMNS = ("ours", "theirs", "ratio", "difference")
 QUOTED = {

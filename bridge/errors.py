@@ -61,5 +61,9 @@ def did_you_mean(given: str, allowed: Iterable[str], shown: int = 12) -> str:
 def where_and_why(error: Exception) -> str:
     """Why a text file could not be read, to stand after its name: ` at line 2 (...)` of YAML, else ` (...)`."""
     mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-    why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(problem or error).split())[:150]
+    why = (
+        "no such file"
+        if isinstance(error, FileNotFoundError)
+        else " ".join(str(problem or getattr(error, "strerror", None) or error).split())[:150]
+    )
     return f"{f' at line {mark.line + 1}' if mark else ''} ({why})"

@@ -6,6 +6,7 @@ import io
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,8 +79,18 @@ def _say_misused(error: Any) -> None:
         error.show()
         return
     said = re.sub(r"\. Did you mean (.*)\?$", r" (did you mean \1?)", message).rstrip(".")
-    command = error.ctx.command_path if error.ctx else "ventral"
-    print(f"error: {said}; '{command} --help' says what there is.", file=sys.stderr)
+    print(f"error: {said}; '{' '.join(_commands())} --help' says what there is.", file=sys.stderr)
+
+
+def _commands() -> Iterator[str]:
+    """The commands of what was given, from `ventral` on."""
+    yield "ventral"
+    known: Any = typer.main.get_command(app)
+    for word in sys.argv[1:]:
+        known = getattr(known, "commands", {}).get(word)
+        if known is None:
+            return
+        yield word
 
 
 def _version(asked: bool) -> None:

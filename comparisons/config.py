@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator
 
-from bridge.devices import resolved
+from bridge.devices import usable
 from bridge.errors import ConfigError, InputError, did_you_mean, where_and_why
 from bridge.models import AnyModel
 from bridge.not_yaml import NOT_YAML
@@ -62,8 +62,8 @@ class CaptureSpec(Spec):
     """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
 
     def resolved_device(self) -> str:
-        """The device by name, with `auto` decided on this machine."""
-        return resolved(self.device)
+        """The device that computes, by name. Raises ConfigError for one that this machine does not have."""
+        return usable(self.device)
 
 
 class Config(Spec):

@@ -44,7 +44,9 @@ def power(
     for spec in specs:
         for one in spec.load(stimuli):
             if not isinstance(one, Recordings):
-                say(f"{one.name}: only RDMs are public; what they could show is not simulated.")
+                why = "only RDMs are public; what they could show is not simulated"
+                say(f"{one.name}: {why}.")
+                told.append({"recordings": one.name, "untestable": why})
                 continue
             try:
                 shown = stimuli.select(stimuli.rows_of(one.stimulus_ids))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bridge.errors import InputError
+from bridge.errors import InputError, where_and_why
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,8 +25,8 @@ def read_column(path: Path, column: str) -> list[str]:
             rows = csv.DictReader(file, delimiter="," if path.suffix == ".csv" else "\t")
             return [row[column] or "" for row in rows]
     except (OSError, KeyError, ValueError, csv.Error) as error:
-        why = f"no column {column!r}" if isinstance(error, KeyError) else " ".join(str(error).split())[:150]
-        raise InputError(f"The table {path} cannot be read ({why}); give a csv, tsv or parquet file.") from error
+        why = f" (no column {column!r})" if isinstance(error, KeyError) else where_and_why(error)
+        raise InputError(f"The table {path} cannot be read{why}; give a csv, tsv or parquet file.") from error
 
 
 def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
@@ -45,8 +45,9 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
         else:
             raise InputError(f"The table {path} ends in {path.suffix!r}; give a .csv, .tsv or .parquet file.")
     except (OSError, ValueError, pd.errors.ParserError) as error:
-        why = "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())[:150]
-        raise InputError(f"The table {path} cannot be read ({why}); give a csv, tsv or parquet file.") from error
+        raise InputError(
+            f"The table {path} cannot be read{where_and_why(error)}; give a csv, tsv or parquet file."
+        ) from error
     for column in needed:
         if column not in table:
             raise InputError(

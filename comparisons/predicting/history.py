@@ -160,5 +160,6 @@ def machine(device: str) -> str:
     if device.startswith("cuda"):
         import torch
 
-        name += f", {torch.cuda.get_device_name(device)}"
+        # A plan may be of another machine's device, to which its stages then go.
+        name += f", {torch.cuda.get_device_name(device) if torch.cuda.is_available() else device}"
     return name

@@ -56,6 +56,8 @@ SIMULATED data sets whose truth is known, judged by the rules. Seed {seed}, gene
 {version}, made by `{command}`.
 `false` and `power` are 95% Wilson intervals of the rate of false answers and of right ones; {_told(rows)}.
 {f"Those that are not: {'; '.join(failed)}." if failed else ""}
+P3 late loss, asked of recordings, is consistent at most: SUPPORTED stands for that here.
+
 {as_markdown(rows)}
 """
 

@@ -149,6 +149,10 @@ def test_data_that_is_here_is_said_to_be(ventral: Ventral, data_folder: Path) ->
     [
         (("run", "demo", "--nope"), "error: No such option: --nope; 'ventral run --help' says what there is."),
         (("rnu",), "error: No such command 'rnu' (did you mean 'run'?); 'ventral --help' says what there is."),
+        (
+            ("run", "demo", "--set"),
+            "error: Option '--set' requires an argument; 'ventral run --help' says what there is.",
+        ),
         (("sae", "train"), "error: Missing argument 'config'; 'ventral sae train --help' says what there is."),
     ],
 )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 
 from bridge.store import Store
 from comparisons.plan import Plan, Progress, Stage
@@ -269,9 +270,30 @@ def test_weights_are_not_fetched_to_show_a_plan(
     architecture = {"kind": "torchvision", "architecture": "resnet18", "weights": "pretrained", "image_size": 64}
     tiny["models"] = [{"name": "net", **architecture}]
     tiny["comparisons"][0]["sites"] = ["blocks.7.*"]
+    answer = requests.Response()
+    answer.status_code = 200
+    monkeypatch.setattr("requests.head", lambda *_, **__: answer)
     code, said, error = ventral("run", written(tiny), "--dry-run", "--json")
     assert code == 0, error
     (fetched,) = json.loads(said)["fetched"]
     assert fetched["what"].startswith("weights of net: resnet18-")
     assert fetched["bytes"] == pytest.approx(46.8e6, rel=0.01)
-    assert "to be fetched: weights of net: resnet18-" in ventral("run", written(tiny), "--dry-run")[1]
+    answer.status_code = 503
+    for command in ("run", "capture"):
+        code, said, error = ventral(command, written(tiny), "--dry-run")
+        assert code == 4
+        assert "to be fetched: weights of net: resnet18-" in said
+        assert "The weights of 'net' would have to be fetched, and" in error
+
+
+def test_a_plan_needs_no_pretrained_cifar_network(
+    ventral: Ventral, tiny: dict[str, Any], written: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("VENTRAL_DATA", raising=False)
+    monkeypatch.setattr("requests.head", lambda *_, **__: (_ for _ in ()).throw(requests.ConnectionError("off")))
+    tiny["models"] = [{"kind": "cifar-resnet", "name": "net", "depth": 20, "weights": "pretrained"}]
+    tiny["comparisons"][0]["sites"] = ["blocks.7.*"]
+    code, said, error = ventral("run", written(tiny), "--dry-run")
+    assert code == 4
+    assert "to be fetched: data set resnet_cifar10" in said
+    assert "would have to be fetched" in error
