@@ -27,6 +27,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -517,14 +518,14 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="64 images instead of 512, fewer forms")
+    parser.add_argument("--quick", action="store_true", help="64 images instead of 128, fewer forms")
     parser.add_argument("--json", type=Path, help="write the rows to this file")
-    parser.add_argument("--images", type=int, help="another number of images")
+    parser.add_argument("--images", type=int, help="another number of images (512: hours, on two cores)")
     parser.add_argument("--forms", nargs="+", help="of `forward`: some of its forms, as NETWORK-TOKENS")
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some of the comparisons")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each side")
     given = parser.parse_args()
-    images = given.images or (64 if given.quick else 512)
+    images = given.images or (64 if given.quick else 128)
     setting = Setting(images, given.repeats, given.quick, given.forms)
 
     import torch
@@ -534,7 +535,7 @@ def main() -> None:
     rows: list[Row] = []
     for name in given.only or PARTS:
         for row in PARTS[name](setting):
-            counted = row.name.startswith("(g)") or row.note.startswith(f"{images} images")  # the row says how many
+            counted = row.name.startswith("(g)") or re.match(r"\d+ images[ ,]", f"{row.note} ")  # it says how many
             if row.ours is not None and not counted:
                 row.note = ", ".join(filter(None, (f"{images} images", row.note)))
             rows.append(row)
