@@ -302,18 +302,18 @@ def memory_format(setting: Setting) -> Iterator[Row]:
         lambda: captured("resnet50", n, tokens="mean", channels_last=False, keep=True),
         setting.repeats,
     )
-    yield faster("(b) resnet50, not channels_last / channels_last", times, 1.5, differences(a, b))
+    yield faster("(b) resnet50, not channels_last / channels_last", times, 1.5, differences(a, b), note=f"{n} images")
     sides = [Elsewhere("bare", "resnet50", n, channels_last=last) for last in (True, False)]
     times, _, _ = timed(*sides, setting.repeats)
-    yield faster("(b) the same of the bare forward pass", times, None)
+    yield faster("(b) the same of the bare forward pass", times, None, note=f"{n} images")
     times, _, _ = timed(lambda: captured("resnet50", n, tokens="mean"), sides[1], setting.repeats)
-    yield faster("(b) torch's default forward pass / capture", times, None)
+    yield faster("(b) torch's default forward pass / capture", times, None, note=f"{n} images")
     times, a, b = timed(
         lambda: captured("resnet50", n, tokens="mean", keep=True),
         lambda: captured("resnet50", n, tokens="mean", fold_batchnorm=False, keep=True),
         setting.repeats,
     )
-    yield faster("(b) BatchNorm as it is / folded", times, None, differences(a, b))
+    yield faster("(b) BatchNorm as it is / folded", times, None, differences(a, b), note=f"{n} images")
 
 
 def lower_precision(setting: Setting) -> Iterator[Row]:
@@ -331,7 +331,7 @@ def lower_precision(setting: Setting) -> Iterator[Row]:
             lambda name=name: captured(name, n, tokens="mean", keep=True),
             setting.repeats,
         )
-        yield faster(f"(c) {name}, float32 / bfloat16", times, None, differences(a, b))
+        yield faster(f"(c) {name}, float32 / bfloat16", times, None, differences(a, b), note=f"{n} images")
 
 
 def pass_a_site(setting: Setting) -> Iterator[Row]:
@@ -347,7 +347,13 @@ def pass_a_site(setting: Setting) -> Iterator[Row]:
         times, a, b = timed(
             lambda name=name: captured(name, n, tokens="mean", keep=True), one_by_one, min(setting.repeats, 3)
         )
-        yield faster(f"(d) {name}, a pass a site / one pass", times, 2, max(differences(part, a) for part in b))
+        yield faster(
+            f"(d) {name}, a pass a site / one pass",
+            times,
+            2,
+            max(differences(part, a) for part in b),
+            note=f"{n} images",
+        )
 
 
 def early_stop(setting: Setting) -> Iterator[Row]:
@@ -359,9 +365,9 @@ def early_stop(setting: Setting) -> Iterator[Row]:
         lambda: captured("vit", n, tokens="mean", keep=True),
         setting.repeats,
     )
-    yield at_most("(e) vit, capture of block 6 / capture of all 12", times, 0.60, differences(a, b))
+    yield at_most("(e) vit, capture of block 6 / capture of all 12", times, 0.60, differences(a, b), note=f"{n} images")
     times, _, _ = timed(lambda: captured("vit", n, site, tokens="mean"), Elsewhere("bare", "vit", n), setting.repeats)
-    yield at_most("(e) vit, capture of block 6 / bare forward", times, 0.60)
+    yield at_most("(e) vit, capture of block 6 / bare forward", times, 0.60, note=f"{n} images")
 
 
 def other_extractors(setting: Setting) -> Iterator[Row]:
@@ -467,7 +473,7 @@ def reading(setting: Setting) -> Iterator[Row]:
         lambda: captured("resnet50", n, workers=0, **options),
         setting.repeats,
     )
-    yield faster("(i) resnet50 bfloat16, images in line / by 2 threads", times, None, differences(a, b))
+    yield faster("(i) resnet50 bfloat16, images in line / by 2 threads", times, None, differences(a, b), f"{n} images")
 
     found = captured("vit", 64, "blocks.0.hook_resid_post", keep=True)
     (site,) = found.sites
@@ -490,7 +496,7 @@ def reading(setting: Setting) -> Iterator[Row]:
         return len(order)
 
     times, tokens, _ = timed(shuffled, copied, setting.repeats)
-    note = f"{tokens / times.ours:.0f} tokens/s of width 768"
+    note = f"64 images, {tokens / times.ours:.0f} tokens/s of width 768"
     yield faster("(i) shuffled tokens, row by row / reservoir", times, None, note=note)
 
 
