@@ -22,7 +22,7 @@ class ConfigError(UserError):
 
 
 class InputError(UserError):
-    """A file, an image, a checkpoint or a table is not what it was said to be."""
+    """A file, an image, a checkpoint or a table is missing, there already, or not what it was said to be."""
 
     exit_code = 3
 

@@ -290,10 +290,10 @@ def test_a_kill_in_the_middle(tmp_path: Path, ventral: Ventral, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("written_there", "said"),
     [
-        ("def network(:", "fails (my_network.py, line 1: SyntaxError"),
-        ("import sys; sys.exit(7)", "fails (my_network.py, line 1: SystemExit: 7)"),
-        ("def network():\n    raise RuntimeError('boom')", "fails (my_network.py, line 2: RuntimeError: boom)"),
-        ("def network():\n    return 3 + 'a'", "fails (my_network.py, line 2: TypeError"),
+        ("def network(:", "fails (wrong_network.py, line 1: SyntaxError"),
+        ("import sys; sys.exit(7)", "fails (wrong_network.py, line 1: SystemExit: 7)"),
+        ("def network():\n    raise RuntimeError('boom')", "fails (wrong_network.py, line 2: RuntimeError: boom)"),
+        ("def network():\n    return 3 + 'a'", "fails (wrong_network.py, line 2: TypeError"),
         (
             "def network(width):\n    return width",
             "does not take the options [] (missing a required argument: 'width')",
@@ -309,13 +309,13 @@ def test_what_is_wrong_in_ones_own_network_is_said_with_its_line(
     said: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "my_network.py").write_text(written_there)
-    sys.modules.pop("my_network", None)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path)])
-    own = {"kind": "custom", "name": "mine", "module": "my_network.network", "blocks": "layers.*"}
+    (tmp_path / "wrong_network.py").write_text(written_there)
+    sys.modules.pop("wrong_network", None)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    own = {"kind": "custom", "name": "mine", "module": "wrong_network.network", "blocks": "layers.*"}
     tiny["models"] = [{**own, "preprocessing": {"size": 32}}]
     assert said in refused(tiny, 2)
-    sys.modules.pop("my_network", None)
+    sys.modules.pop("wrong_network", None)
 
 
 @pytest.mark.parametrize("value", ["2026-13-45", "!!int foo", "[" * 3000])
