@@ -47,7 +47,7 @@ EXIT_CODES = {
     1: "done, and the answer is no: `doctor` or `brain-score check` found something wrong, `init --check` something "
     "missing, `validate` a rule that does not do what is asked of it",
     2: "the command or the config asks for what does not exist or does not fit together",
-    3: "a file, an image, a checkpoint or a table is not what it was said to be",
+    3: "a file, an image, a checkpoint or a table is missing, there already, or not what it was said to be",
     4: "something has to be fetched or pushed and cannot be: no network, no token, or the server refuses",
     5: "a folder cannot be written: read-only, full, or held by another run; or memory ran out",
     6: "`sae release`: some dictionaries are below the gates and were not published; all else was done",
