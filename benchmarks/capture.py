@@ -27,7 +27,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import resource
 import shutil
 import statistics
@@ -289,7 +288,7 @@ def against_forward(setting: Setting) -> Iterator[Row]:
                 setting.repeats,
             )
             label = f"{tokens} tokens" if tokens in ("all", "mean") else f"{tokens} patches"
-            note = f"{n / times.ours:.1f} images/s"
+            note = f"{n} images, {n / times.ours:.1f} images/s"
             yield at_most(f"(a) {name}, {label} as {dtype} / bare forward", times, 1.10, note=note)
 
 
@@ -456,7 +455,8 @@ def cuda(setting: Setting) -> Iterator[Row]:
                 Elsewhere("bare", name, n, channels_last=conv, **options),
                 setting.repeats,
             )
-            note = f"{n / times.ours:.0f} images/s; bare {n / times.theirs:.0f}; {torch.cuda.get_device_name()}"
+            speed = f"{n / times.ours:.0f} images/s; bare {n / times.theirs:.0f}"
+            note = f"{n} images, {speed}; {torch.cuda.get_device_name()}"
             yield at_most(f"(h) {name}, {compute}, capture / bare forward", times, None, note=note)
 
 
@@ -541,9 +541,6 @@ def main() -> None:
     rows: list[Row] = []
     for name in given.only or PARTS:
         for row in PARTS[name](setting):
-            counted = row.name.startswith("(g)") or re.match(r"\d+ images[ ,]", f"{row.note} ")  # it says how many
-            if row.ours is not None and not counted:
-                row.note = ", ".join(filter(None, (f"{images} images", row.note)))
             rows.append(row)
             numbers = ["" if value is None else f"{value:.2f}" for value in (row.ours, row.theirs, row.ratio, row.cpu)]
             difference = "" if row.difference is None else f"{row.difference:.1e}"

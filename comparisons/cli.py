@@ -197,7 +197,8 @@ def list_configs(as_json: JsonOption = False) -> None:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         kinds = {part["kind"] for part in content.get("comparisons", ())}
         trains = "sae release" if "release" in content else "sae train"
-        command = f"ventral {OF_ITS_OWN.get(' '.join(kinds), 'run') if kinds else trains}"
+        compares = OF_ITS_OWN.get(kinds.pop(), "run") if len(kinds) == 1 else "run"
+        command = f"ventral {compares if content.get('comparisons') else trains}"
         rows.append({"name": name, "command": command, "title": content.get("title", ""), "path": str(path)})
     if as_json:
         print_json(rows)

@@ -123,6 +123,14 @@ class ModelSpec(Spec):
         """What `load` would fetch, each with its bytes where they are known; asks nobody."""
         return []
 
+    def check_reachable(self) -> None:
+        """Raise UnreachableError when weights have to be fetched and cannot be; `to_fetch` names the hub's
+        repositories, unless a family says otherwise. Fetches nothing; for `--dry-run`."""
+        for repository, _ in self.to_fetch():
+            from bridge.hub import check_reachable
+
+            check_reachable(repository)
+
     @property
     def shown_as(self) -> Role:
         """The role: the given one, else what the controls say. It changes nothing that is computed."""

@@ -81,13 +81,6 @@ class HuggingFaceVision(ModelSpec):
         return to_fetch(self.model) if self.weights == "pretrained" and not self.untrained else []
 
     @override
-    def check_reachable(self) -> None:
-        from bridge.hub import check_reachable
-
-        for repository, _ in self.to_fetch():
-            check_reachable(repository)
-
-    @override
     def build(self) -> Backbone:
         import torch
 

@@ -64,13 +64,6 @@ class Timm(ModelSpec):
         return to_fetch(_repository_of(timm.get_pretrained_cfg(self.architecture)))
 
     @override
-    def check_reachable(self) -> None:
-        from bridge.hub import check_reachable
-
-        for repository, _ in self.to_fetch():
-            check_reachable(repository)
-
-    @override
     def build(self) -> Backbone:
         import torch
 

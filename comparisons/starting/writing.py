@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from bridge.errors import InputError, StorageError
@@ -17,15 +18,12 @@ def start(folder: Path) -> list[str]:
     """
     sources = {str(path.relative_to(FILES)): path for path in sorted(FILES.rglob("*")) if path.is_file()}
     sources = {name: path for name, path in sources.items() if "__pycache__" not in name}
-    for name in sources:
-        try:
-            if (folder / name).exists():
-                raise InputError(
-                    f"{folder} holds {name} already, and a study is not written over another; name a new folder, or "
-                    "look at this one with --check."
-                )
-        except OSError as error:
-            raise StorageError(f"{str(folder)[:80]} cannot be made ({error.strerror}); name another folder.") from error
+    # os.path.exists: false also for a name that no file can have, which making the folder then says.
+    if there := [name for name in sources if os.path.exists(folder / name)]:
+        raise InputError(
+            f"{folder} holds {there[0]} already, and a study is not written over another; name a new folder, or look "
+            "at this one with --check."
+        )
     for name in sources:
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -57,13 +57,9 @@ def seed_of(group: str, seed: int, number: int) -> int:
     return int(entropy.generate_state(1)[0])
 
 
+@threads_limited(1)
 def judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers]:
     """The answers of some data sets; `shown` is the artefact of `comparisons.validation.brains.save_shown`."""
-    with threads_limited(1):
-        return _judged(group, shown, seed, numbers)
-
-
-def _judged(group: Group, shown: Path, seed: int, numbers: range) -> list[Answers]:
     seeds = [seed_of(group.name, seed, number) for number in numbers]
     if group.cells[0].block is not None:
         from comparisons.validation.editing_rates import planted_verdicts
